@@ -1,0 +1,60 @@
+"""snnlib: from a convolutional network to a spiking one, one idea a module.
+
+    digits --fit--> CNN --activation_scales, normalize_weights--> balanced CNN
+           --convert--> SpikingNetwork --simulate--> SimulationResult
+
+The chapters of the course derive each module; its docstring names the chapter.
+"""
+
+from snnlib.balancing import activation_scales, normalize_weights, weight_scales
+from snnlib.conversion import ConversionError, convert
+from snnlib.data import Digits, load_digits
+from snnlib.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.models import check_constraints, digit_cnn
+from snnlib.network import SpikingLayer, SpikingNetwork
+from snnlib.neurons import IFNeuron, Integrator, if_step
+from snnlib.simulation import Recording, SimulationResult, StepReport, record, simulate
+from snnlib.storage import StorageError
+from snnlib.training import (
+    Evaluation,
+    History,
+    Recipe,
+    evaluate,
+    fit,
+    load_trained_cnn,
+    trained_facts,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ConstantEncoder",
+    "ConversionError",
+    "Digits",
+    "Evaluation",
+    "History",
+    "IFNeuron",
+    "Integrator",
+    "PoissonEncoder",
+    "Recipe",
+    "Recording",
+    "SimulationResult",
+    "SpikingLayer",
+    "SpikingNetwork",
+    "StepReport",
+    "StorageError",
+    "activation_scales",
+    "check_constraints",
+    "convert",
+    "digit_cnn",
+    "evaluate",
+    "fit",
+    "if_step",
+    "load_digits",
+    "load_trained_cnn",
+    "normalize_weights",
+    "record",
+    "simulate",
+    "trained_facts",
+    "weight_scales",
+]

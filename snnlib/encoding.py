@@ -1,0 +1,128 @@
+"""Images as spike trains (chapter 4, *Images as spike trains*).
+
+An encoder turns images into the input of each time step.  Both encoders put
+pixels on a grid of 2**-24 first, so that what follows is exact.
+
+Whether a pixel spikes is a pure function of (seed, image, step, pixel): an
+integer hash, compared with the pixel's rate.  There is no generator whose state
+could depend on the batch size, and a higher rate only ever adds spikes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from snnlib.data import check_images
+
+LEVELS = 2**24  # steps of the grid on which rates and currents lie
+
+InputStream = Callable[[int], Tensor]
+
+
+@dataclass(frozen=True)
+class PoissonEncoder:
+    """Random spikes: at each step, pixel p spikes with probability p * max_rate.
+
+    max_rate  rate of a white pixel [spikes/step], in (0, 1].  0.4 is 400 Hz at
+              1 ms a step, the `spikeThreshold` 1 / 0.4 = 2.5 of MathWorks' example.
+    seed      another seed gives other, equally likely spikes; in [0, 2**32)
+
+    Independent draws make this a Bernoulli process, the usual stand-in for a
+    Poisson process in discrete time.  Raises ValueError for other arguments.
+    """
+
+    max_rate: float = 0.4
+    seed: int = 0
+    constant = False  # the input differs from step to step
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_rate <= 1:
+            raise ValueError(f"max_rate is {self.max_rate}; give spikes per step in (0, 1].")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is {self.seed}; give a whole number in [0, 2**32).")
+
+    def encode(self, images: Tensor, step: int, *, index: Tensor | None = None) -> Tensor:
+        """Spikes (0 or 1) of one step, in the shape of `images` [N, C, H, W].
+
+        step   counted from 0
+        index  [N] place of each image in its data set, which its spikes depend
+               on; default 0..N-1
+        """
+        return self.stream(images, index)(step)
+
+    def stream(self, images: Tensor, index: Tensor | None = None) -> InputStream:
+        """`encode` for many steps of the same images: a function of the step."""
+        levels = rate_levels(images, self.max_rate)
+        pixels = _pixel_keys(images[0].shape, images.device)  # [C, H, W]
+        image_keys = _image_keys(self.seed, _places(images, index))  # [N, 1, 1, 1]
+
+        def spikes(step: int) -> Tensor:
+            step_keys = _mix(image_keys ^ int(step))  # [N, 1, 1, 1]
+            draws = _mix(step_keys ^ pixels).bitwise_right_shift_(8).bitwise_and_(LEVELS - 1)
+            return (draws < levels).float()
+
+        return spikes
+
+
+@dataclass(frozen=True)
+class ConstantEncoder:
+    """No spikes: the pixel itself, as an input current that never changes (Rueckauer et al. 2017).
+
+    It removes the noise of random spikes; what remains is the network's own error.
+    """
+
+    constant = True
+
+    def encode(self, images: Tensor, step: int, *, index: Tensor | None = None) -> Tensor:
+        """The pixels [N, C, H, W], on a grid of 2**-24, the same at every step."""
+        return self.stream(images, index)(step)
+
+    def stream(self, images: Tensor, index: Tensor | None = None) -> InputStream:
+        """`encode` for many steps of the same images: a function of the step."""
+        currents = rate_levels(images, 1.0).float() / LEVELS  # exact: 24 bits fit a float32
+        return lambda step: currents
+
+
+def rate_levels(images: Tensor, max_rate: float) -> Tensor:
+    """floor(pixel * max_rate * 2**24) as int32: the rates, on the grid that draws lie on."""
+    check_images(images)
+    return (images.double() * max_rate * LEVELS).floor_().int()
+
+
+def _places(images: Tensor, index: Tensor | None) -> Tensor:
+    if index is None:
+        return torch.arange(len(images), device=images.device)
+    if index.shape != images.shape[:1]:
+        raise ValueError(f"index has shape {list(index.shape)}; expected [{len(images)}].")
+    return index.to(images.device)
+
+
+def _image_keys(seed: int, places: Tensor) -> Tensor:
+    """One key per (seed, image), [N, 1, 1, 1] int32."""
+    seed_key = _mix(torch.tensor(_as_int32(seed ^ 0x9E3779B9), dtype=torch.int32))
+    return _mix(places.int().view(-1, 1, 1, 1) ^ seed_key.to(places.device))
+
+
+def _pixel_keys(shape: torch.Size, device: torch.device) -> Tensor:
+    """One key per pixel [C, H, W] int32: mixed, so that no two draws share their structure."""
+    numbers = torch.arange(shape.numel(), dtype=torch.int32, device=device)
+    return _mix(numbers + 1).view(shape)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """The 32-bit hash lowbias32 (Wellons 2018), on int32 tensors, which wrap as in C.
+
+    A shift of int32 drags the sign along, so each is masked to act like an unsigned one.
+    """
+    x = x ^ ((x >> 16) & 0xFFFF)
+    x *= _as_int32(0x7FEB352D)
+    x ^= (x >> 15) & 0x1FFFF
+    x *= _as_int32(0x846CA68B)
+    x ^= (x >> 16) & 0xFFFF
+    return x
+
+
+def _as_int32(value: int) -> int:
+    return (value & 0xFFFFFFFF) - ((value & 0x80000000) << 1)

@@ -1,0 +1,26 @@
+"""Ways to run a spiking network.  All give the same spikes.
+
+An engine is a function `run(snn, images, *, steps, encoder, index)` that yields
+one `StepOutput` for each time step of one batch of images.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class StepOutput:
+    """What one time step of one batch gave.
+
+    counts       [N, classes] output spikes so far; zeros where the output does not spike
+    potential    [N, classes] output potential after the step [threshold units]
+    spikes       {layer: spikes of the step, summed over images and neurons}; with
+                 "input", unless the input is a constant current
+    synaptic_operations  additions that these spikes caused: each times its fan-out
+    """
+
+    counts: Tensor
+    potential: Tensor
+    spikes: dict[str, int]
+    synaptic_operations: int

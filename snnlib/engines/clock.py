@@ -1,0 +1,86 @@
+"""The clock-driven engine: every neuron is updated at every step, in PyTorch.
+
+Dense tensor operations, on the device that holds the network; the cost does not
+depend on how many spikes there are (chapter 8 counts what that wastes).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from snnlib.engines import StepOutput
+from snnlib.network import SpikingNetwork
+
+
+def run(
+    snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tensor
+) -> Iterator[StepOutput]:
+    """Simulate a batch of images [N, C, H, W] from cleared potentials, step by step.
+
+    index  [N] place of each image in its data set; its random spikes depend on it
+
+    Raises ValueError if `steps` is beyond what even float64 holds exactly.
+    """
+    snn = _wide_enough(snn, steps)
+    snn.reset()
+    try:
+        with torch.inference_mode(), exact_arithmetic():
+            yield from _steps(snn, images, steps, encoder, index)
+    finally:
+        snn.reset()
+
+
+def _steps(
+    snn: SpikingNetwork, images: Tensor, steps: int, encoder, index: Tensor
+) -> Iterator[StepOutput]:
+    stream, fan_outs = encoder.stream(images, index), snn.fan_outs()
+    counts = torch.zeros(len(images), 1, device=images.device)
+    x = stream(0)
+    current = snn.input_current(x)
+    for step in range(steps):
+        if step and not encoder.constant:
+            x = stream(step)
+            current = snn.input_current(x)
+        emitted = {} if encoder.constant else {"input": x}
+        for layer, output in snn.propagate(current):
+            if layer.spiking:
+                emitted[layer.name] = output
+        counts = counts + (output if layer.spiking else torch.zeros_like(output))
+        yield StepOutput(counts, layer.v.clone(), *_tally(emitted, fan_outs))
+
+
+def _tally(emitted: dict[str, Tensor], fan_outs: dict[str, Tensor]) -> tuple[dict[str, int], int]:
+    """Spikes of each layer over the batch, and the additions that they cause."""
+    spikes, operations = {}, 0
+    for name, output in emitted.items():
+        per_neuron = output.sum(0).double()  # [N, ...] -> [...]; whole numbers, so exact
+        spikes[name] = int(per_neuron.sum())
+        if name in fan_outs:  # nothing listens to the output layer
+            operations += int((per_neuron * fan_outs[name]).sum())
+    return spikes, operations
+
+
+def _wide_enough(snn: SpikingNetwork, steps: int) -> SpikingNetwork:
+    """The network, or its wide copy where float32 could not hold every potential."""
+    if steps <= snn.exact_steps:
+        return snn
+    wide = snn.wide()
+    if steps > wide.exact_steps:
+        raise ValueError(f"steps is {steps}; potentials are exact for {wide.exact_steps} at most.")
+    return wide
+
+
+@contextmanager
+def exact_arithmetic() -> Iterator[None]:
+    """Full float32 in convolutions and matrix products, whatever the user allowed elsewhere."""
+    backends = (torch.backends.mkldnn, torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision

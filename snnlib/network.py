@@ -1,0 +1,304 @@
+"""A spiking network and its state (chapter 4, *Images as spike trains*).
+
+Each layer is a synapse without memory (sum-pool, convolution or linear) and
+neurons with one potential each.  Weights are whole multiples of 2**-fraction_bits
+and spikes are 0 or 1, so every sum is exact: no order of additions, batch size or
+number of threads can change a spike.
+"""
+
+import copy
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from snnlib.models import WEIGHTED
+from snnlib.neurons import IFNeuron, Integrator
+from snnlib.storage import StorageError, load_tensors, save_tensors
+
+FLOAT32_BITS, FLOAT64_BITS = 24, 53  # whole numbers up to 2**bits are exact
+
+_KINDS = {  # what a synapse is made of, and what must be stored to make it again
+    "sum_pool": (nn.AvgPool2d, ("kernel_size", "stride", "padding", "divisor_override")),
+    "conv": (
+        nn.Conv2d,
+        ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
+    ),
+    "linear": (nn.Linear, ("in_features", "out_features")),
+    "flatten": (nn.Flatten, ("start_dim", "end_dim")),
+}
+
+
+class SpikingLayer(nn.Module):
+    """Synapse, then neurons.
+
+    name           of the layer of the CNN that it stands for
+    synapse        maps spikes [N, ...] to currents [N, ...]; keeps no state
+    neuron         IFNeuron, or Integrator for an output that only accumulates
+    fraction_bits  k: weights, thresholds and currents are multiples of 2**-k
+    """
+
+    def __init__(
+        self, name: str, synapse: nn.Sequential, neuron: IFNeuron | Integrator, fraction_bits: int
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.synapse = synapse.requires_grad_(False)
+        self.neuron = neuron
+        self.fraction_bits = fraction_bits
+
+    @property
+    def weight(self) -> Tensor | None:
+        """The weights of the convolution or linear layer; None for a pooling layer."""
+        return next((op.weight for op in self.synapse if isinstance(op, WEIGHTED)), None)
+
+    @property
+    def v(self) -> Tensor | None:
+        """Membrane potential of every neuron [N, ...]; None before the first step."""
+        return self.neuron.v
+
+    @property
+    def spiking(self) -> bool:
+        """Whether the layer gives spikes; an Integrator gives its potential."""
+        return isinstance(self.neuron, IFNeuron)
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """One step: spikes of the layer before -> spikes (or potential) of this one."""
+        return self.neuron(self.synapse(spikes))
+
+    def analog_current(self, x: Tensor) -> Tensor:
+        """The current of a constant input, summed exactly and rounded once to the grid."""
+        current = copy.deepcopy(self.synapse).double()(x.double())
+        grid = 2.0**self.fraction_bits
+        return (current * grid).round_().div_(grid).to(x.dtype)
+
+    def fan_out(self, input_shape: torch.Size) -> Tensor:
+        """Synapses that leave each presynaptic neuron [*input_shape]; fewer at the border.
+
+        Found as the gradient of the summed currents when every weight is one.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            ones = copy.deepcopy(self.synapse)
+            for op in ones:
+                if isinstance(op, WEIGHTED):
+                    nn.init.ones_(op.weight)
+            spikes = torch.zeros(1, *input_shape, device=self.device, requires_grad=True)
+            return torch.autograd.grad(ones(spikes).sum(), spikes)[0][0]
+
+    @property
+    def exact_steps(self) -> int:
+        """For how many steps every potential of the layer is exact."""
+        units = 2.0**self.fraction_bits
+        room = 2 ** (FLOAT64_BITS if self.neuron.wide else FLOAT32_BITS) - self._threshold * units
+        return int(room // max(self._largest_current * units, 1.0))
+
+    @property
+    def _threshold(self) -> float:
+        return self.neuron.threshold.max().item() if self.spiking else 0.0
+
+    @property
+    def _largest_current(self) -> float:
+        """No neuron can receive more than this in one step, of either sign."""
+        pools = [op for op in self.synapse if isinstance(op, nn.AvgPool2d)]
+        pooled = math.prod(window_area(pool) for pool in pools)  # spikes that add up to one input
+        return pooled * (1.0 if self.weight is None else largest_sum(self.weight))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the layer's tensors are."""
+        return next(iter((*self.parameters(), *self.buffers()))).device
+
+
+class SpikingNetwork(nn.Module):
+    """Layers of spiking neurons, run one time step at a time.
+
+    layers       SpikingLayers from input to output, as made by `convert`
+    input_shape  [C, H, W] of one image
+
+    Currents are exact in float32.  So are potentials for `exact_steps` steps, and those
+    of the output, kept in float64, for longer.  `simulate` runs more steps on `wide()`.
+    """
+
+    def __init__(self, layers: list[SpikingLayer], input_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.layers[-1].neuron.wide = True
+        self.input_shape = tuple(input_shape)
+        self._steps_left: int | None = None  # before potentials could be inexact
+
+    @property
+    def exact_steps(self) -> int:
+        """For how many steps every potential is exact."""
+        return min(layer.exact_steps for layer in self.layers)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's tensors are."""
+        return self.layers[0].device
+
+    @property
+    def readout(self) -> str:
+        """What the decision is read from: "spikes" or "potential" of the output."""
+        return "spikes" if self.layers[-1].spiking else "potential"
+
+    def reset(self) -> None:
+        """Clear every potential, so that nothing of the last images remains."""
+        self._steps_left = None
+        for layer in self.layers:
+            layer.neuron.reset()
+
+    def wide(self) -> "SpikingNetwork":
+        """A copy, at rest, that keeps all potentials in float64: slower, exact for longer."""
+        self.reset()
+        network = copy.deepcopy(self)
+        for layer in network.layers:
+            layer.neuron.wide = True
+        return network
+
+    @torch.no_grad()
+    def step(self, x: Tensor) -> Tensor:
+        """One time step for a batch of inputs.
+
+        x  [N, *input_shape]: spikes 0 or 1, or the constant current of pixels in [0, 1]
+
+        Returns output spikes, or the output potential so far, [N, classes].
+        Raises ValueError for an input of another shape.
+        """
+        *_, (_, output) = self.propagate(self.input_current(x))
+        return output
+
+    @torch.no_grad()
+    def input_current(self, x: Tensor) -> Tensor:
+        """What an input sends into the first layer's neurons; exact for spikes and currents."""
+        if x.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"input has shape {list(x.shape)}; expected [N, {str(list(self.input_shape))[1:]}."
+            )
+        first = self.layers[0]
+        is_spikes = torch.equal(x, x.round())
+        return first.synapse(x) if is_spikes else first.analog_current(x)
+
+    @torch.no_grad()
+    def propagate(self, current: Tensor) -> Iterator[tuple[SpikingLayer, Tensor]]:
+        """One step, layer by layer: yields each layer and what it gave.
+
+        Raises RuntimeError past `exact_steps`, rather than round without saying so.
+        """
+        self._count_step()
+        first, *others = self.layers
+        x = first.neuron(current)
+        yield first, x
+        for layer in others:
+            x = layer(x)
+            yield layer, x
+
+    @torch.no_grad()
+    def fan_outs(self) -> dict[str, Tensor]:
+        """For "input" and each hidden layer: how many synapses leave each of its neurons."""
+        x = torch.zeros(1, *self.input_shape, device=self.device)
+        fan_outs, source = {}, "input"
+        for layer in self.layers:
+            fan_outs[source], source = layer.fan_out(x.shape[1:]).double(), layer.name
+            x = layer.synapse(x)
+        return fan_outs
+
+    def _count_step(self) -> None:
+        if self._steps_left is None:
+            self._steps_left = self.exact_steps
+        if self._steps_left == 0:
+            raise RuntimeError(
+                f"potentials are exact for {self.exact_steps} steps only; call reset(), or "
+                "continue with snn.wide(), which keeps them in float64."
+            )
+        self._steps_left -= 1
+
+    def save(self, path: str | Path) -> None:
+        """Write the network to one safetensors file: 16-bit weights, and the rest as text."""
+        tensors = {}
+        for i, layer in enumerate(self.layers):
+            if layer.weight is not None:
+                units = layer.weight.double() * 2.0**layer.fraction_bits
+                tensors[f"{i}.weight"] = units.to(torch.int16)
+            if layer.spiking:
+                tensors[f"{i}.threshold"] = layer.neuron.threshold
+                tensors[f"{i}.initial"] = layer.neuron.initial
+        description = [_describe(layer) for layer in self.layers]
+        save_tensors(path, tensors, {"input_shape": self.input_shape, "layers": description})
+
+    @staticmethod
+    def load(path: str | Path) -> "SpikingNetwork":
+        """Read a network that `save` wrote; it gives the same spikes.
+
+        Raises FileNotFoundError for a missing file and StorageError for one that is
+        truncated, altered or holds something else.
+        """
+        tensors, facts = load_tensors(path)
+        if "layers" not in facts:
+            raise StorageError(f"{path} holds no spiking network; write one with snn.save(path).")
+        layers = [_build(facts_of, i, tensors) for i, facts_of in enumerate(facts["layers"])]
+        return SpikingNetwork(layers, tuple(facts["input_shape"]))
+
+    def __repr__(self) -> str:
+        rows = [_row(layer) for layer in self.layers]
+        head = f"SpikingNetwork, input {list(self.input_shape)}, readout {self.readout}"
+        return "\n".join([head, *rows, f"exact for {self.exact_steps} steps"])
+
+
+def window_area(pool: nn.AvgPool2d) -> int:
+    """How many inputs a pooling window covers."""
+    size = pool.kernel_size
+    return math.prod(size) if isinstance(size, tuple) else size * size
+
+
+def largest_sum(weight: Tensor) -> float:
+    """The largest sum of weights of one sign into one neuron; [neurons or channels, ...]."""
+    rows = weight.double().flatten(1)
+    signs = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1).neg()
+    return torch.maximum(*signs).max().item()
+
+
+def _describe(layer: SpikingLayer) -> dict:
+    """The text that stands for a layer in a file, next to its tensors."""
+    return {
+        "name": layer.name,
+        "fraction_bits": layer.fraction_bits,
+        "reset": layer.neuron.reset_rule if layer.spiking else None,
+        "synapse": [_describe_op(op) for op in layer.synapse],
+    }
+
+
+def _describe_op(op: nn.Module) -> dict:
+    kind = next(kind for kind, (made_of, _) in _KINDS.items() if isinstance(op, made_of))
+    return {"kind": kind, **{key: getattr(op, key) for key in _KINDS[kind][1]}}
+
+
+def _build(facts: dict, i: int, tensors: dict[str, Tensor]) -> SpikingLayer:
+    """A layer from its text and its tensors, `{i}.weight` and so on."""
+    synapse = nn.Sequential(*(_build_op(dict(op)) for op in facts["synapse"]))
+    neuron = Integrator()
+    if facts["reset"]:
+        neuron = IFNeuron(tensors[f"{i}.threshold"], reset=facts["reset"])
+        neuron.initial = tensors[f"{i}.initial"]
+    layer = SpikingLayer(facts["name"], synapse, neuron, facts["fraction_bits"])
+    if layer.weight is not None:
+        layer.weight.copy_(tensors[f"{i}.weight"].float() / 2.0**layer.fraction_bits)
+    return layer
+
+
+def _build_op(facts: dict) -> nn.Module:
+    made_of, _ = _KINDS[facts.pop("kind")]
+    arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in facts.items()}
+    return made_of(**arguments, **({"bias": False} if made_of in WEIGHTED else {}))
+
+
+def _row(layer: SpikingLayer) -> str:
+    """One line of the table that a network prints as."""
+    ops = " -> ".join(_describe_op(op)["kind"] for op in layer.synapse)
+    neuron = "accumulates"
+    if layer.spiking:
+        low, high = layer.neuron.threshold.min().item(), layer.neuron.threshold.max().item()
+        threshold = f"{low:.4g}" if low == high else f"{low:.4g}..{high:.4g}"
+        neuron = f"spikes at {threshold}, reset {layer.neuron.reset_rule}"
+    return f"  {layer.name:<8} {ops:<28} {neuron}; weights on 2**-{layer.fraction_bits}"

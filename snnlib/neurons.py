@@ -1,0 +1,104 @@
+"""The integrate-and-fire neuron (chapter 2, *The integrate-and-fire neuron*).
+
+The equation dv/dt = sum_i w_i sum_{s in S_i} delta(t - s) says: a potential v
+jumps by the weight w_i at each spike of input i, and keeps its value in between.
+In steps of one time unit: add the input, spike at the threshold, reset.
+"""
+
+import torch
+from torch import Tensor, nn
+
+RESETS = ("subtract", "zero")
+
+
+def if_step(
+    v: Tensor, current: Tensor, *, threshold: float | Tensor = 1.0, reset: str = "subtract"
+) -> tuple[Tensor, Tensor]:
+    """One time step of integrate-and-fire neurons; a pure function.
+
+    v, current  membrane potential and input of the step, same shape [threshold units]
+    threshold   a neuron spikes when v >= threshold
+    reset       "subtract" keeps what exceeds the threshold (Rueckauer et al. 2017),
+                "zero" discards it (Diehl et al. 2015)
+
+    Returns `(spikes, v)`: spikes 0 or 1, v after the reset.
+    Raises ValueError for another reset.
+    """
+    check_reset(reset)
+    v = v + current
+    spikes = (v >= threshold).to(v.dtype)
+    v = v - threshold * spikes if reset == "subtract" else v * (1 - spikes)
+    return spikes, v
+
+
+class IFNeuron(nn.Module):
+    """A population of IF neurons that remembers its potential between calls.
+
+    The same rule as `if_step`, updating the potential in place for speed.
+
+    threshold          float, or a tensor that broadcasts against one image's neurons
+    reset              "subtract" | "zero"
+    initial_potential  v before the first step, as a fraction of the threshold.
+                       One half makes the spike count round to nearest instead of
+                       down (Bu et al. 2022).
+    wide               keep v in float64, exact for longer
+    """
+
+    def __init__(
+        self,
+        threshold: float | Tensor = 1.0,
+        *,
+        reset: str = "subtract",
+        initial_potential: float = 0.0,
+        wide: bool = False,
+    ) -> None:
+        super().__init__()
+        check_reset(reset)
+        self.reset_rule = reset
+        self.wide = wide
+        self.register_buffer("threshold", torch.as_tensor(threshold, dtype=torch.float32))
+        self.register_buffer("initial", self.threshold * initial_potential)
+        self.v: Tensor | None = None
+
+    def reset(self) -> None:
+        """Forget the potential; the next call starts from the initial one."""
+        self.v = None
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Spikes (0 or 1) of this step, in the shape of `current`."""
+        if self.v is None:
+            dtype = torch.float64 if self.wide else current.dtype
+            self.v = torch.zeros_like(current, dtype=dtype).add_(self.initial)
+        self.v += current
+        spikes = torch.empty_like(current)
+        torch.ge(self.v, self.threshold, out=spikes)
+        if self.reset_rule == "subtract":
+            self.v -= spikes * self.threshold
+        else:
+            self.v.masked_fill_(spikes.bool(), 0.0)
+        return spikes
+
+
+class Integrator(nn.Module):
+    """Neurons that never spike: the potential itself, in float64, is what they say."""
+
+    wide = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v: Tensor | None = None
+
+    def reset(self) -> None:
+        """Forget the potential; the next call starts from zero."""
+        self.v = None
+
+    def forward(self, current: Tensor) -> Tensor:
+        """The potential after this step, in the shape of `current`."""
+        self.v = current.double() if self.v is None else self.v.add_(current)
+        return self.v.clone()
+
+
+def check_reset(reset: str) -> None:
+    """Raise ValueError unless `reset` is one of RESETS."""
+    if reset not in RESETS:
+        raise ValueError(f'reset is {reset!r}; choose "subtract" or "zero".')

@@ -1,0 +1,122 @@
+"""Figures of chapter 6: decisions over time."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from snnlib.plotting.confusion import draw_confusion
+from snnlib.plotting.style import MUTED, OUTPUT, REFERENCE, bare, layer_color, percent_axis
+from snnlib.simulation import Recording, SimulationResult
+
+
+def plot_accuracy(
+    results: dict[str, SimulationResult], *, cnn_accuracy: float | None = None, lowest: float = 0
+) -> Figure:
+    """Accuracy after each step, one line a result; the CNN's as a dashed line."""
+    fig, ax = plt.subplots()
+    for label, result in results.items():
+        steps = np.arange(1, len(result.accuracy) + 1)
+        ax.plot(steps, result.accuracy, label=label, marker=".", markersize=5)
+    if cnn_accuracy is not None:
+        ax.axhline(cnn_accuracy, color=REFERENCE, linestyle="--", linewidth=1.2, label="CNN")
+    ax.set(xlabel="time step", ylabel="test accuracy", ylim=(lowest, 1 + (1 - lowest) * 0.03))
+    percent_axis(ax.yaxis)
+    ax.grid(axis="y")
+    ax.legend(loc="lower right")
+    return fig
+
+
+def plot_raster(recording: Recording, *, neurons: int = 60) -> Figure:
+    """Which neuron spikes when: the image, then a panel a layer, the busiest `neurons` of each."""
+    rows = {"input": recording.input, **recording.spikes}
+    heights = [1.0] * len(rows)
+    fig, axes = plt.subplots(
+        len(rows), 1, figsize=(7.2, 1.25 * len(rows) + 0.6), sharex=True, height_ratios=heights
+    )
+    for ax, (name, spikes) in zip(np.atleast_1d(axes), rows.items(), strict=True):
+        _draw_raster(ax, name, spikes.flatten(1), neurons)
+    axes[-1].set(xlabel="time step", xlim=(0.3, len(recording.input) + 0.7))
+    return fig
+
+
+def plot_decision(recording: Recording, class_names: tuple[str, ...], label: int) -> Figure:
+    """The output of each class as it grows, and the decision after each step."""
+    fig, (image, curves) = plt.subplots(1, 2, width_ratios=[1, 3.2])
+    image.imshow(recording.image[0], vmin=0, vmax=1)
+    image.set_title(f"a {class_names[label]}")
+    bare(image)
+    output = _output(recording)  # [T, C]
+    steps = np.arange(1, len(output) + 1)
+    for digit, curve in enumerate(output.T):
+        strong = digit == label
+        curves.plot(steps, curve, color=OUTPUT if strong else MUTED, zorder=2 + strong)
+    _name_ends(curves, output[-1], class_names, label)
+    readout = "output spikes" if "output" in recording.spikes else "output potential"
+    curves.set(xlabel="time step", ylabel=f"{readout} so far")
+    return fig
+
+
+def plot_confusion_strip(
+    result: SimulationResult, class_names: tuple[str, ...], steps: tuple[int, ...]
+) -> Figure:
+    """Confusion charts after each of `steps`, side by side."""
+    fig, axes = plt.subplots(1, len(steps), figsize=(7.2, 2.1), sharey=True)
+    for ax, step in zip(axes, steps, strict=True):
+        confusion = result.confusion[step - 1].double()
+        shares = confusion / torch.bincount(result.labels)[:, None]
+        ax.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+        ax.set_title(f"step {step}", fontsize=9)
+        ax.set_xlabel(f"{result.accuracy[step - 1]:.1%}", fontsize=9)
+        ax.set_xticks([])
+        ax.set_yticks(range(len(class_names)), class_names, fontsize=6)
+        ax.spines[:].set_visible(True)
+    axes[0].set_ylabel("true class")
+    return fig
+
+
+def plot_confusion_at(
+    result: SimulationResult, class_names: tuple[str, ...], step: int
+) -> Figure:
+    """The confusion chart after one step, with its row summary."""
+    fig = draw_confusion(result.confusion[step - 1], class_names, totals=result.labels)
+    fig.suptitle(f"after step {step}: {result.accuracy[step - 1]:.2%} right")
+    return fig
+
+
+def _draw_raster(ax: Axes, name: str, spikes: Tensor, neurons: int) -> None:
+    """Dots at (step, neuron) [T, n], for the busiest neurons in their own order."""
+    busiest = spikes.sum(0).topk(min(neurons, spikes.shape[1])).indices.sort().values
+    step, neuron = spikes[:, busiest].nonzero(as_tuple=True)
+    ax.scatter(step + 1, neuron, s=5, color=layer_color(name), linewidths=0)
+    ax.set(ylim=(-1, len(busiest)), yticks=[])
+    rate = spikes.mean().item()
+    ax.set_title(
+        f"{name}: {len(busiest)} of {spikes.shape[1]:,} neurons, "
+        f"mean rate {rate:.3f} spikes/step",
+        fontsize=9,
+    )
+    ax.set_ylabel("neuron")
+
+
+def _output(recording: Recording) -> Tensor:
+    """[T, C]: cumulative spikes of the output, or its potential if it never spikes."""
+    if "output" in recording.spikes:
+        return recording.spikes["output"].cumsum(0)
+    return recording.potentials["output"]
+
+
+def _name_ends(ax: Axes, ends: Tensor, class_names: tuple[str, ...], label: int) -> None:
+    """Write the class beside the end of the true curve and of its strongest rival."""
+    rival = max((c for c in range(len(ends)) if c != label), key=lambda c: ends[c])
+    for digit, color in ((label, OUTPUT), (rival, REFERENCE)):
+        ax.annotate(
+            f" {class_names[digit]}",
+            (1, ends[digit]),
+            xycoords=("axes fraction", "data"),
+            color=color,
+            va="center",
+            weight="bold",
+        )

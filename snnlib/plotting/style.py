@@ -1,0 +1,40 @@
+"""The look of every figure: one style, and one colour for each thing."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+
+STYLE_FILE = Path(__file__).parent.parent / "assets" / "course.mplstyle"
+
+# Okabe and Ito (2008), told apart by colour-blind readers
+INPUT = "#E69F00"  # input spikes, pixels
+HIDDEN = "#0072B2"  # hidden spikes, and what a layer computes
+OUTPUT = "#D55E00"  # output spikes, decisions
+POTENTIAL = "#009E73"  # membrane potential
+THRESHOLD = "#CC79A7"  # threshold
+REFERENCE = "#4D4D4D"  # what the CNN does, for comparison
+MUTED = "#BDBDBD"
+METHODS = (HIDDEN, OUTPUT, POTENTIAL, THRESHOLD, INPUT, "#56B4E9")  # compared with one another
+
+
+def use_course_style() -> None:
+    """Apply the course's style to all figures made from now on."""
+    mpl.style.use(STYLE_FILE)
+
+
+def layer_color(name: str) -> str:
+    """The colour of a layer's spikes: input, output, or anything between."""
+    return {"input": INPUT, "output": OUTPUT}.get(name, HIDDEN)
+
+
+def percent_axis(axis) -> None:
+    """Show shares in percent."""
+    axis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=None))
+
+
+def bare(ax: Axes) -> None:
+    """An axes that only holds a picture: no ticks, no frame."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)

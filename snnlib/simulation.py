@@ -1,0 +1,246 @@
+"""Classify over time, and keep what happened (chapter 6, *Classify, one time step at a time*)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from snnlib.data import Digits, check_images
+from snnlib.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.engines import StepOutput, clock
+from snnlib.network import SpikingNetwork
+from snnlib.training import confusion_counts
+
+Encoder = PoissonEncoder | ConstantEncoder
+ENGINES = {"clock": clock.run}
+UNDECIDED = -1
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Where a running simulation stands, as given to `on_step`.
+
+    step      just finished, counted from 1
+    images    how many images have reached this step
+    accuracy  share of them that are right at this step
+    """
+
+    step: int
+    images: int
+    accuracy: float
+
+
+@dataclass(frozen=True, eq=False)
+class SimulationResult:
+    """What a simulation found; T steps, N images, C classes.
+
+    labels               [N] int64, the true classes
+    predictions          [T, N] int64, the decision after each step; -1 undecided
+    confusion            [T, C, C] int64, true class (row) by decision (column);
+                         undecided images are in no column
+    spike_counts         {layer: [T] int64} spikes of all images in each step; "input"
+                         is missing when the input is a constant current, the output
+                         when it only accumulates
+    synaptic_operations  [T] int64, additions caused by the spikes of each step, over
+                         all images: every spike times its fan-out
+    engine               the engine that ran
+    """
+
+    labels: Tensor
+    predictions: Tensor
+    confusion: Tensor
+    spike_counts: dict[str, Tensor]
+    synaptic_operations: Tensor
+    engine: str
+
+    @property
+    def accuracy(self) -> Tensor:
+        """[T] float64, share of images whose decision is right; undecided is wrong."""
+        return (self.predictions == self.labels).double().mean(1)
+
+    @property
+    def undecided(self) -> Tensor:
+        """[T] float64, share of images without a decision yet."""
+        return (self.predictions == UNDECIDED).double().mean(1)
+
+    def steps_to(self, accuracy: float) -> int | None:
+        """The first step, counted from 1, with at least this accuracy; None if there is none."""
+        reached = (self.accuracy >= accuracy).nonzero()
+        return int(reached[0]) + 1 if len(reached) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """Every spike and potential of one image.
+
+    image       [C, H, W]
+    input       [T, C, H, W], spikes, or the constant current
+    spikes      {layer: [T, ...]} of each layer that spikes
+    potentials  {layer: [T, ...]} after each step's reset, in units of the threshold
+                (the output that only accumulates: in units of threshold 1)
+    decisions   [T] int64, -1 undecided
+    """
+
+    image: Tensor
+    input: Tensor
+    spikes: dict[str, Tensor]
+    potentials: dict[str, Tensor]
+    decisions: Tensor
+
+
+def simulate(
+    snn: SpikingNetwork,
+    digits: Digits,
+    *,
+    steps: int = 40,
+    encoder: Encoder = PoissonEncoder(),
+    engine: str = "auto",
+    batch_size: int = 500,
+    on_step: Callable[[StepReport], None] | None = None,
+    progress: bool = False,
+) -> SimulationResult:
+    """Show every image to the network for `steps` time steps, from cleared potentials.
+
+    steps       at least 1
+    encoder     what each step's input is; image i of `digits` gets the spikes of index i
+    engine      "clock", or "auto" to let the library choose
+    batch_size  [images] at a time; changes speed and memory, never a spike
+    on_step     called with a StepReport after each step of each batch.  With
+                batch_size >= len(digits) every step covers the whole set.
+    progress    draw a progress bar
+
+    A decision is the class with the highest output potential, or with the most output
+    spikes if the output spikes.  Then an image whose output has not spiked is
+    undecided (-1) and counts as wrong; ties go to the higher output potential, then
+    to the lower class.
+    Memory does not grow with `steps`, but for the decisions.
+    Raises ValueError for other arguments or images that do not fit the network.
+    """
+    _check_steps(steps)
+    _check_run(snn, digits, batch_size)
+    name = _choose_engine(engine)
+    tally = _Tally(digits, steps, snn.readout)
+    bar = tqdm(total=steps * len(digits), desc="image steps", disable=not progress)
+    for places in torch.arange(len(digits)).split(batch_size):
+        images = digits.images[places].to(snn.device)
+        outputs = ENGINES[name](snn, images, steps=steps, encoder=encoder, index=places)
+        for step, output in enumerate(outputs):
+            report = tally.add(step, places, output)
+            bar.update(len(places))
+            if on_step:
+                on_step(report)
+    bar.close()
+    return tally.result(name)
+
+
+def record(
+    snn: SpikingNetwork,
+    image: Tensor,
+    *,
+    steps: int = 40,
+    encoder: Encoder = PoissonEncoder(),
+    index: int = 0,
+) -> Recording:
+    """Show one image [C, H, W] for `steps` steps and keep everything.
+
+    index  place of the image in its data set: gives it the spikes that `simulate` gives it
+    """
+    _check_steps(steps)
+    batch = image.unsqueeze(0)
+    check_images(batch)
+    stream = encoder.stream(batch, torch.tensor([index]))
+    trace = _Trace(snn)
+    snn.reset()
+    for step in range(steps):
+        trace.add(stream(step))
+    snn.reset()
+    return trace.recording(image)
+
+
+@torch.no_grad()
+def decide(counts: Tensor, potential: Tensor, readout: str) -> Tensor:
+    """Decisions [N] from output spikes and potentials [N, C], as `simulate` states them."""
+    if readout == "potential":
+        return potential.argmax(1)
+    most = counts.max(1, keepdim=True).values
+    tied = torch.where(counts == most, potential, -torch.inf)
+    return torch.where(most.squeeze(1) > 0, tied.argmax(1), UNDECIDED)
+
+
+class _Tally:
+    """Gathers what the batches give, step by step."""
+
+    def __init__(self, digits: Digits, steps: int, readout: str) -> None:
+        self.digits, self.readout = digits, readout
+        self.predictions = torch.full((steps, len(digits)), UNDECIDED)
+        self.spikes: dict[str, Tensor] = {}
+        self.operations = torch.zeros(steps, dtype=torch.int64)
+        self.seen, self.right = [0] * steps, [0] * steps
+
+    def add(self, step: int, places: Tensor, output: StepOutput) -> StepReport:
+        decisions = decide(output.counts, output.potential, self.readout).cpu()
+        self.predictions[step, places] = decisions
+        for name, spikes in output.spikes.items():
+            steps = self.spikes.setdefault(name, torch.zeros_like(self.operations))
+            steps[step] += spikes
+        self.operations[step] += output.synaptic_operations
+        self.seen[step] += len(places)
+        self.right[step] += int((decisions == self.digits.labels[places]).sum())
+        return StepReport(step + 1, self.seen[step], self.right[step] / self.seen[step])
+
+    def result(self, engine: str) -> SimulationResult:
+        labels, classes = self.digits.labels, len(self.digits.class_names)
+        confusion = [confusion_counts(labels, row, classes) for row in self.predictions]
+        return SimulationResult(
+            labels, self.predictions, torch.stack(confusion), self.spikes, self.operations, engine
+        )
+
+
+class _Trace:
+    """Gathers every spike and potential of one image."""
+
+    def __init__(self, snn: SpikingNetwork) -> None:
+        self.snn, self.counts = snn, torch.zeros(())
+        self.inputs, self.decisions = [], []
+        self.spikes = {layer.name: [] for layer in snn.layers if layer.spiking}
+        self.potentials = {layer.name: [] for layer in snn.layers}
+
+    def add(self, x: Tensor) -> None:
+        self.inputs.append(x[0])
+        for layer, output in self.snn.propagate(self.snn.input_current(x)):
+            unit = layer.neuron.threshold if layer.spiking else 1.0
+            self.potentials[layer.name].append((layer.v / unit)[0])
+            if layer.spiking:
+                self.spikes[layer.name].append(output[0])
+        self.counts = self.counts + (output if layer.spiking else torch.zeros_like(output))
+        self.decisions.append(decide(self.counts, layer.v, self.snn.readout))
+
+    def recording(self, image: Tensor) -> Recording:
+        spikes = {name: torch.stack(rows) for name, rows in self.spikes.items()}
+        potentials = {name: torch.stack(rows) for name, rows in self.potentials.items()}
+        return Recording(
+            image, torch.stack(self.inputs), spikes, potentials, torch.cat(self.decisions)
+        )
+
+
+def _check_steps(steps: int) -> None:
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; simulate at least 1 time step.")
+
+
+def _check_run(snn: SpikingNetwork, digits: Digits, batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; give at least 1 image.")
+    if digits.images.shape[1:] != snn.input_shape:
+        raise ValueError(
+            f"images have shape {list(digits.images.shape[1:])}, but the network takes "
+            f"{list(snn.input_shape)}; convert it with that input_shape."
+        )
+
+
+def _choose_engine(engine: str) -> str:
+    if engine not in ("auto", *ENGINES):
+        raise ValueError(f'engine is {engine!r}; choose "auto" or one of {list(ENGINES)}.')
+    return "clock" if engine == "auto" else engine
