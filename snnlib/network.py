@@ -295,10 +295,10 @@ def _build_op(facts: dict) -> nn.Module:
 
 def _row(layer: SpikingLayer) -> str:
     """One line of the table that a network prints as."""
-    ops = " -> ".join(_describe_op(op)["kind"] for op in layer.synapse)
+    synapse = ", ".join(_describe_op(op)["kind"] for op in layer.synapse)
     neuron = "accumulates"
     if layer.spiking:
         low, high = layer.neuron.threshold.min().item(), layer.neuron.threshold.max().item()
-        threshold = f"{low:.4g}" if low == high else f"{low:.4g}..{high:.4g}"
+        threshold = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
         neuron = f"spikes at {threshold}, reset {layer.neuron.reset_rule}"
-    return f"  {layer.name:<8} {ops:<28} {neuron}; weights on 2**-{layer.fraction_bits}"
+    return f"  {layer.name:<7} {synapse:<25} {neuron:<28} grid 2**-{layer.fraction_bits}"

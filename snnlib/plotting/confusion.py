@@ -18,9 +18,7 @@ def draw_confusion(
     totals  [N] labels, where some images are undecided and so in no column
     """
     per_class = confusion.sum(1) if totals is None else torch.bincount(totals)
-    fig, (chart, summary) = plt.subplots(
-        1, 2, figsize=(7.2, 4.6), width_ratios=[4, 1], sharey=True
-    )
+    fig, (chart, summary) = plt.subplots(1, 2, figsize=(7.2, 4.6), width_ratios=[4, 1], sharey=True)
     display = ConfusionMatrixDisplay(confusion.numpy(), display_labels=class_names)
     display.plot(ax=chart, cmap="Blues", colorbar=False, text_kw={"fontsize": 8})
     chart.set(xlabel="decision", ylabel="true class")

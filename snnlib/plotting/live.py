@@ -2,7 +2,6 @@
 
 import matplotlib.pyplot as plt
 from IPython.display import display
-from matplotlib.figure import Figure
 
 
 class LiveCurves:
@@ -23,7 +22,7 @@ class LiveCurves:
         every: int = 1,
     ) -> None:
         self.figure, ax = plt.subplots()
-        self.curves = {label: ax.plot([], [], marker=".", label=label)[0] for label in labels}
+        self.curves = [ax.plot([], [], marker=".", label=label)[0] for label in labels]
         ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, xmax * 1.02))
         if ylim:
             ax.set_ylim(ylim)
@@ -33,15 +32,17 @@ class LiveCurves:
         self.handle = display(self.figure, display_id=True)
         plt.close(self.figure)  # shown once, through the handle
 
-    def add(self, x: float, **values: float) -> Figure:
-        """Append one point to each named curve (spaces in labels become underscores)."""
-        for label, curve in self.curves.items():
-            y = values[label.replace(" ", "_")]
-            curve.set_data([*curve.get_xdata(), x], [*curve.get_ydata(), y])
+    def add(self, x: float, *ys: float) -> None:
+        """Put one point (x, y) on each curve, in the order of the labels.
+
+        A second point at the same x replaces the first.
+        """
+        for curve, y in zip(self.curves, ys, strict=True):
+            points = {**dict(zip(*curve.get_data(), strict=True)), x: y}
+            curve.set_data(list(points.keys()), list(points.values()))
         self.points += 1
         if self.points % self.every == 0 or x >= self.xmax:
             ax = self.figure.axes[0]
             ax.relim()
             ax.autoscale_view(scalex=False)
             self.handle.update(self.figure)
-        return self.figure

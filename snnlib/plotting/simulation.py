@@ -77,9 +77,7 @@ def plot_confusion_strip(
     return fig
 
 
-def plot_confusion_at(
-    result: SimulationResult, class_names: tuple[str, ...], step: int
-) -> Figure:
+def plot_confusion_at(result: SimulationResult, class_names: tuple[str, ...], step: int) -> Figure:
     """The confusion chart after one step, with its row summary."""
     fig = draw_confusion(result.confusion[step - 1], class_names, totals=result.labels)
     fig.suptitle(f"after step {step}: {result.accuracy[step - 1]:.2%} right")
@@ -94,8 +92,7 @@ def _draw_raster(ax: Axes, name: str, spikes: Tensor, neurons: int) -> None:
     ax.set(ylim=(-1, len(busiest)), yticks=[])
     rate = spikes.mean().item()
     ax.set_title(
-        f"{name}: {len(busiest)} of {spikes.shape[1]:,} neurons, "
-        f"mean rate {rate:.3f} spikes/step",
+        f"{name}: {len(busiest)} of {spikes.shape[1]:,} neurons, mean rate {rate:.3f} spikes/step",
         fontsize=9,
     )
     ax.set_ylabel("neuron")

@@ -1,0 +1,50 @@
+# `make` alone lists the targets.  Each one sets up .venv first if need be.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+
+.PHONY: help book test lab notebooks weights bench lint format linkcheck clean
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+book: .venv/ready  ## run the chapters and build _build/html/index.html
+	$(BIN)/python tools/build_book.py
+
+test: .venv/ready  ## run every check: lint, library, chapters, book
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/python -m pytest tests
+	$(BIN)/python tools/run_chapters.py
+	$(BIN)/python tools/build_book.py
+	$(BIN)/python -m pytest tests/book
+
+lab: .venv/ready  ## open the chapters in JupyterLab
+	$(BIN)/jupyter lab chapters
+
+notebooks: .venv/ready  ## execute chapters/*.md into their .ipynb pairs
+	$(BIN)/python tools/make_notebooks.py
+
+weights: .venv/ready  ## train the weights that ship with the course
+	$(BIN)/python tools/make_weights.py
+
+bench: .venv/ready  ## measure the clock engine beside plain CNN passes
+	$(BIN)/python benchmarks/clock_engine.py
+
+lint: .venv/ready  ## check style
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+format: .venv/ready  ## mend style
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+linkcheck: .venv/ready  ## follow the outside links of the book (needs a network)
+	$(BIN)/jupyter-book build . --builder linkcheck
+
+clean:  ## remove what was built, but not .venv
+	rm -rf _build dist .pytest_cache .ruff_cache .hypothesis
+
+.venv/ready: requirements.txt constraints.txt pyproject.toml
+	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and 'Python 3.11 or newer is needed; this is %d.%d. Try: make PYTHON=python3.11' % v)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@

@@ -1,0 +1,45 @@
+"""Execute chapters/*.md into their .ipynb pairs, outputs and all.
+
+A notebook is replaced only when it has run to its end, so an interrupted or
+failed run leaves the old one whole.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+from snnlib.storage import write_whole
+
+CHAPTERS = Path(__file__).parent.parent / "chapters"
+
+
+def make_notebook(source: Path) -> None:
+    """Run one chapter and write its pair."""
+    notebook = jupytext.read(source)
+    NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": CHAPTERS}}
+    ).execute()
+    _make_reproducible(notebook)
+    write_whole(source.with_suffix(".ipynb"), lambda path: nbformat.write(notebook, path))
+
+
+def _make_reproducible(notebook) -> None:
+    """Drop what differs between two equal runs: random ids, times, widget states."""
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata["language_info"] = {"name": "python"}
+    for number, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{number}"
+        cell.metadata.pop("execution", None)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("chapters", nargs="*", type=Path, help="default: all")
+    for source in parser.parse_args().chapters or sorted(CHAPTERS.glob("*.md")):
+        start = time.perf_counter()
+        make_notebook(source)
+        print(f"{source.name}: {time.perf_counter() - start:.0f} s")
