@@ -13,7 +13,7 @@ book: .venv/ready  ## run the chapters and build _build/html/index.html
 
 test: .venv/ready  ## run every check: lint, library, chapters, book
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests --ignore=tests/book
 	$(BIN)/python tools/run_chapters.py
 	$(BIN)/python tools/build_book.py
 	$(BIN)/python -m pytest tests/book

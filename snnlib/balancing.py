@@ -22,16 +22,33 @@ from snnlib.models import check_constraints, weighted_layers
 def activation_scales(
     cnn: nn.Sequential, images: Tensor, *, percentile: float = 100.0, channelwise: bool = False
 ) -> list[Tensor]:
-    """Data-based scales: how large the activations of each weight layer get on `images`.
+    """Data-based scales: how large the activations of each weight layer get on ``images``.
 
-    images       [N, C, H, W] training images; test images must not be used
-    percentile   in (0, 100], of the positive activations.  100 is the maximum (Diehl
-                 et al. 2015); a little less ignores outliers (Rueckauer et al. 2017).
-    channelwise  one scale for each channel of hidden layers, not one a layer
+    Parameters
+    ----------
+    cnn : nn.Sequential
+        A network that ``check_constraints`` finds convertible.
+    images : Tensor [N, C, H, W]
+        Training images; test images must not be used.
+    percentile : float
+        In (0, 100], of the positive activations.  100 is the maximum (Diehl et al. 2015);
+        a little less ignores outliers (Rueckauer et al. 2017).
+    channelwise : bool
+        One scale for each channel of hidden layers, not one a layer.
 
-    Returns one tensor a weight layer, [] or [channels], of activations that occurred.
-    Raises ConversionError for a network that cannot be converted, and ValueError for
-    unusable images, another percentile, or a layer that is silent on all images.
+    Returns
+    -------
+    list of Tensor
+        One a weight layer, [] or [channels], of activations that occurred.
+
+    Raises
+    ------
+    ConversionError
+        For a network that cannot be converted.
+    TypeError
+        For images that are not float32.
+    ValueError
+        For unusable images, another percentile, or a layer that is silent on all images.
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile is {percentile}; give a number in (0, 100].")
@@ -51,6 +68,21 @@ def weight_scales(cnn: nn.Sequential) -> list[Tensor]:
 
     Layer l's scale is that of layer l-1 times the largest sum of positive weights
     into one neuron.  Safe, and far above what real images reach.
+
+    Parameters
+    ----------
+    cnn : nn.Sequential
+        A CNN without biases, on pixels in [0, 1].
+
+    Returns
+    -------
+    list of Tensor
+        One scale [] a weight layer.
+
+    Raises
+    ------
+    ValueError
+        If no weight of a layer is positive.
     """
     scales, bound = [], torch.tensor(1.0)  # a pixel is at most 1
     for name, layer in weighted_layers(cnn):
@@ -62,13 +94,28 @@ def weight_scales(cnn: nn.Sequential) -> list[Tensor]:
 
 
 def normalize_weights(cnn: nn.Sequential, scales: Sequence[Tensor]) -> nn.Sequential:
-    """The same predictions, with the activations of weight layer l divided by scales[l].
-
-    scales  one positive number (or [channels]) a weight layer; see `activation_scales`
+    """The same predictions, with the activations of weight layer l divided by ``scales[l]``.
 
     Weights are multiplied by scale_(l-1) / scale_l, and the outputs end up divided by
-    the last scale.  Returns a new network.  Raises ValueError for a wrong number of
-    scales, a wrong shape, or a scale that is not positive.
+    the last scale.
+
+    Parameters
+    ----------
+    cnn : nn.Sequential
+        Left as it is.
+    scales : sequence of Tensor
+        One positive number, or [channels], a weight layer; see ``activation_scales``.
+
+    Returns
+    -------
+    nn.Sequential
+        A new network.
+
+    Raises
+    ------
+    ValueError
+        For a wrong number of scales, a wrong shape, a scale that is not positive, or a
+        last scale that differs between outputs.
     """
     scales = check_scales(cnn, scales)
     if scales and scales[-1].ndim:

@@ -24,7 +24,13 @@ POOL_FRACTION_BITS = 8  # a pooling neuron counts spikes; only its initial poten
 
 
 class ConversionError(ValueError):
-    """A network that cannot be converted; `violations` lists every reason with its mend."""
+    """A network that cannot be converted.
+
+    Attributes
+    ----------
+    violations : list of str
+        Every reason, each with its mend, as ``check_constraints`` lists them.
+    """
 
     def __init__(self, violations: list[str]) -> None:
         self.violations = violations
@@ -60,27 +66,45 @@ def convert(
     input_shape: tuple[int, int, int] = (1, 28, 28),
     exact_steps: int = 128,
 ) -> SpikingNetwork:
-    """A spiking network that classifies as `cnn` does, once given time.
+    """A spiking network that classifies as ``cnn`` does, once given time.
 
-    thresholds         one number for all weight layers, or one scale a weight layer
-                       (threshold balancing, Diehl et al. 2015): layer l then spikes
-                       at scale_l / scale_(l-1).  Gives the spikes of
-                       `normalize_weights` with the same scales, exactly for powers
-                       of two, else up to the rounding of weights.
-    reset              "subtract" | "zero", see `if_step`
-    initial_potential  before the first step, as a fraction of the threshold, in [0, 1)
-    pooling            "linear": averages go straight into the next layer's currents;
-                       "spiking": pooling neurons of threshold 1 of their own, as in
-                       MathWorks' example
-    readout            "potential": the output adds up its input and never spikes;
-                       "spikes": the output spikes and its spikes are counted
-    input_shape        [C, H, W] of one image
-    exact_steps        for how many steps float32 must hold every potential exactly,
-                       where that leaves weights at least 11 bits
+    Parameters
+    ----------
+    cnn : nn.Sequential
+        Left as it is.
+    thresholds : float or sequence of Tensor
+        One number for all weight layers, or one scale a weight layer (threshold
+        balancing, Diehl et al. 2015): layer l then spikes at scale_l / scale_(l-1).
+        Gives the spikes of ``normalize_weights`` with the same scales, exactly for
+        powers of two, else up to the rounding of weights.
+    reset : str
+        "subtract" or "zero", see ``if_step``.
+    initial_potential : float
+        Before the first step, as a fraction of the threshold, in [0, 1).
+    pooling : str
+        "linear": averages go straight into the next layer's currents; "spiking":
+        pooling neurons of threshold 1 of their own, as in MathWorks' example.
+    readout : str
+        "potential": the output adds up its input and never spikes; "spikes": the
+        output spikes and its spikes are counted.
+    input_shape : tuple of int
+        (C, H, W) of one image.
+    exact_steps : int
+        For how many steps float32 must hold every potential exactly, where that leaves
+        weights at least 11 bits.
 
-    Weights are rounded to 16-bit multiples of a power of two, so that every engine
-    finds the same spikes.  `cnn` is left as it is.
-    Raises ConversionError with every broken constraint, ValueError for other arguments.
+    Returns
+    -------
+    SpikingNetwork
+        Its weights are rounded to 16-bit multiples of a power of two, so that every
+        engine finds the same spikes.
+
+    Raises
+    ------
+    ConversionError
+        With every broken constraint.
+    ValueError
+        For other arguments.
     """
     _check_options(reset, initial_potential, pooling, readout, exact_steps)
     violations = check_constraints(cnn, input_shape=input_shape)
@@ -99,7 +123,24 @@ def convert(
 
 
 def check_scales(cnn: nn.Sequential, scales: Sequence[Tensor]) -> list[Tensor]:
-    """The scales as float64 tensors; raises ValueError unless one positive scale a weight layer."""
+    """The scales as float64 tensors, once checked.
+
+    Parameters
+    ----------
+    cnn : nn.Sequential
+    scales : sequence of Tensor
+        One positive number, or [channels], a weight layer.
+
+    Returns
+    -------
+    list of Tensor
+        float64, in the same order.
+
+    Raises
+    ------
+    ValueError
+        Unless there is one positive scale a weight layer.
+    """
     layers = weighted_layers(cnn)
     if len(scales) != len(layers):
         names = ", ".join(name for name, _ in layers)
@@ -117,9 +158,18 @@ def check_scales(cnn: nn.Sequential, scales: Sequence[Tensor]) -> list[Tensor]:
 
 
 def input_factors(scale: Tensor, layer: nn.Conv2d | nn.Linear) -> Tensor:
-    """A scale of the layer before, shaped to multiply the inputs of `layer.weight`.
+    """A scale of the layer before, shaped to multiply the inputs of ``layer.weight``.
 
-    One scale a channel [C]: a linear layer sees each channel's pixels side by side.
+    Parameters
+    ----------
+    scale : Tensor [] or [C]
+        One a channel: a linear layer sees each channel's pixels side by side.
+    layer : nn.Conv2d or nn.Linear
+
+    Returns
+    -------
+    Tensor
+        [], [in_features], or [out, in / groups, 1, 1] for a convolution.
     """
     if scale.ndim == 0:
         return scale
@@ -130,7 +180,18 @@ def input_factors(scale: Tensor, layer: nn.Conv2d | nn.Linear) -> Tensor:
 
 
 def output_factors(scale: Tensor, layer: nn.Conv2d | nn.Linear) -> Tensor:
-    """A scale of `layer`, shaped to multiply the outputs of `layer.weight`."""
+    """A scale of ``layer``, shaped to multiply the outputs of ``layer.weight``.
+
+    Parameters
+    ----------
+    scale : Tensor [] or [out]
+    layer : nn.Conv2d or nn.Linear
+
+    Returns
+    -------
+    Tensor
+        [], or [out, 1, ...] with as many dimensions as the weight.
+    """
     return scale if scale.ndim == 0 else scale.view(-1, *[1] * (layer.weight.ndim - 1))
 
 

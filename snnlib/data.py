@@ -23,12 +23,22 @@ DIGIT_NAMES = tuple("0123456789")
 class Digits:
     """Images and their labels, validated when made.
 
-    images       [N, C, H, W] float32, pixels in [0, 1]; MNIST has C, H, W = 1, 28, 28
-    labels       [N] int64, each an index into class_names
-    class_names  one name per class
+    Parameters
+    ----------
+    images : Tensor [N, C, H, W]
+        float32, pixels in [0, 1]; MNIST has C, H, W = 1, 28, 28.
+    labels : Tensor [N]
+        int64, each an index into ``class_names``.
+    class_names : tuple of str
+        One name per class.
 
-    Raises TypeError for another dtype, and ValueError for an empty set, a wrong
-    shape, NaN, a pixel outside [0, 1], or labels of another length or class.
+    Raises
+    ------
+    TypeError
+        For another dtype.
+    ValueError
+        For an empty set, a wrong shape, NaN, a pixel outside [0, 1], or labels of
+        another length or class.
     """
 
     images: Tensor
@@ -50,14 +60,29 @@ class Digits:
 def load_digits(
     split: str, *, per_class: int | None = 500, path: str | Path = MNIST_FILE
 ) -> Digits:
-    """The first `per_class` images of each class, in the order of the data set.
-
-    split      "train" (60,000 images) or "test" (10,000)
-    per_class  [images]; None keeps the whole split, which is not exactly balanced
+    """The first ``per_class`` images of each class, in the order of the data set.
 
     The default gives the 5,000 + 5,000 images that the course works with.
-    Raises FileNotFoundError or ValueError if the file is missing or altered, and
-    ValueError for an unknown split or more images than a class has.
+
+    Parameters
+    ----------
+    split : str
+        "train" (60,000 images) or "test" (10,000).
+    per_class : int or None
+        [images]; None keeps the whole split, which is not exactly balanced.
+    path : str or Path
+        The file to read; its SHA-256 must be that of the shipped one.
+
+    Returns
+    -------
+    Digits
+
+    Raises
+    ------
+    FileNotFoundError
+        If the file is missing.
+    ValueError
+        If the file is altered, the split is unknown, or a class has fewer images.
     """
     if split not in ("train", "test"):
         raise ValueError(f'split is {split!r}; ask for "train" or "test".')
@@ -71,7 +96,20 @@ def load_digits(
 
 
 def check_images(images: Tensor) -> None:
-    """Raise unless `images` is [N, C, H, W] float32, N > 0, with every pixel in [0, 1]."""
+    """Raise unless ``images`` can be shown to a network.
+
+    Parameters
+    ----------
+    images : Tensor
+        Must be [N, C, H, W] float32, N > 0, with every pixel in [0, 1].
+
+    Raises
+    ------
+    TypeError
+        For another type or dtype.
+    ValueError
+        For another shape, no image, NaN, or a pixel outside [0, 1].
+    """
     if not isinstance(images, Tensor) or images.dtype != torch.float32:
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise TypeError(f"images are {kind}; give a float32 tensor (8-bit pixels: divide by 255).")

@@ -25,12 +25,21 @@ InputStream = Callable[[int], Tensor]
 class PoissonEncoder:
     """Random spikes: at each step, pixel p spikes with probability p * max_rate.
 
-    max_rate  rate of a white pixel [spikes/step], in (0, 1].  0.4 is 400 Hz at
-              1 ms a step, the `spikeThreshold` 1 / 0.4 = 2.5 of MathWorks' example.
-    seed      another seed gives other, equally likely spikes; in [0, 2**32)
-
     Independent draws make this a Bernoulli process, the usual stand-in for a
-    Poisson process in discrete time.  Raises ValueError for other arguments.
+    Poisson process in discrete time.
+
+    Parameters
+    ----------
+    max_rate : float
+        Rate of a white pixel [spikes/step], in (0, 1].  0.4 is 400 Hz at 1 ms a step,
+        the ``spikeThreshold`` 1 / 0.4 = 2.5 of MathWorks' example.
+    seed : int
+        Another seed gives other, equally likely spikes; in [0, 2**32).
+
+    Raises
+    ------
+    ValueError
+        For other arguments.
     """
 
     max_rate: float = 0.4
@@ -44,16 +53,37 @@ class PoissonEncoder:
             raise ValueError(f"seed is {self.seed}; give a whole number in [0, 2**32).")
 
     def encode(self, images: Tensor, step: int, *, index: Tensor | None = None) -> Tensor:
-        """Spikes (0 or 1) of one step, in the shape of `images` [N, C, H, W].
+        """Spikes of one step.
 
-        step   counted from 0
-        index  [N] place of each image in its data set, which its spikes depend
-               on; default 0..N-1
+        Parameters
+        ----------
+        images : Tensor [N, C, H, W]
+        step : int
+            Counted from 0.
+        index : Tensor [N], optional
+            Place of each image in its data set, which its spikes depend on; default 0..N-1.
+
+        Returns
+        -------
+        Tensor
+            0 or 1, in the shape of ``images``.
         """
         return self.stream(images, index)(step)
 
     def stream(self, images: Tensor, index: Tensor | None = None) -> InputStream:
-        """`encode` for many steps of the same images: a function of the step."""
+        """``encode`` for many steps of the same images.
+
+        Parameters
+        ----------
+        images : Tensor [N, C, H, W]
+        index : Tensor [N], optional
+            As for ``encode``.
+
+        Returns
+        -------
+        callable
+            A function of the step that gives its spikes.
+        """
         levels = rate_levels(images, self.max_rate)
         pixels = _pixel_keys(images[0].shape, images.device)  # [C, H, W]
         image_keys = _image_keys(self.seed, _places(images, index))  # [N, 1, 1, 1]
@@ -68,25 +98,63 @@ class PoissonEncoder:
 
 @dataclass(frozen=True)
 class ConstantEncoder:
-    """No spikes: the pixel itself, as an input current that never changes (Rueckauer et al. 2017).
+    """No spikes: the pixel itself, as an input current that never changes.
 
-    It removes the noise of random spikes; what remains is the network's own error.
+    It removes the noise of random spikes; what remains is the network's own error
+    (Rueckauer et al. 2017).
     """
 
     constant = True
 
     def encode(self, images: Tensor, step: int, *, index: Tensor | None = None) -> Tensor:
-        """The pixels [N, C, H, W], on a grid of 2**-24, the same at every step."""
+        """The pixels, on a grid of 2**-24, the same at every step.
+
+        Parameters
+        ----------
+        images : Tensor [N, C, H, W]
+        step : int
+            Without effect, as is ``index``; so both encoders are called alike.
+        index : Tensor [N], optional
+
+        Returns
+        -------
+        Tensor
+            In the shape of ``images``.
+        """
         return self.stream(images, index)(step)
 
     def stream(self, images: Tensor, index: Tensor | None = None) -> InputStream:
-        """`encode` for many steps of the same images: a function of the step."""
+        """``encode`` for many steps of the same images.
+
+        Parameters
+        ----------
+        images : Tensor [N, C, H, W]
+        index : Tensor [N], optional
+            Without effect.
+
+        Returns
+        -------
+        callable
+            A function of the step that gives its input.
+        """
         currents = rate_levels(images, 1.0).float() / LEVELS  # exact: 24 bits fit a float32
         return lambda step: currents
 
 
 def rate_levels(images: Tensor, max_rate: float) -> Tensor:
-    """floor(pixel * max_rate * 2**24) as int32: the rates, on the grid that draws lie on."""
+    """The rates, on the grid that draws lie on.
+
+    Parameters
+    ----------
+    images : Tensor [N, C, H, W]
+    max_rate : float
+        [spikes/step]
+
+    Returns
+    -------
+    Tensor
+        floor(pixel * max_rate * 2**24), int32, in the shape of ``images``.
+    """
     check_images(images)
     return (images.double() * max_rate * LEVELS).floor_().int()
 

@@ -39,7 +39,15 @@ _MENDS = (
 def digit_cnn(*, seed: int = 0) -> nn.Sequential:
     """The network of Diehl et al. 2015, 12c5-2s-64c5-2s-10, with random weights.
 
-    Input [N, 1, 28, 28], output [N, 10]; 29,740 weights and no bias.
+    Parameters
+    ----------
+    seed : int
+        Of the weights.
+
+    Returns
+    -------
+    nn.Sequential
+        Input [N, 1, 28, 28], output [N, 10]; 29,740 weights and no bias.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -60,11 +68,19 @@ def digit_cnn(*, seed: int = 0) -> nn.Sequential:
 def check_constraints(
     cnn: nn.Module, *, input_shape: tuple[int, int, int] = (1, 28, 28)
 ) -> list[str]:
-    """One sentence for each thing that keeps `cnn` from being converted; [] if nothing does.
+    """What keeps ``cnn`` from being converted.
 
-    input_shape  [C, H, W] of one image
+    Parameters
+    ----------
+    cnn : nn.Module
+    input_shape : tuple of int
+        (C, H, W) of one image.
 
-    Each sentence names the layer, says what is wrong, and how to mend it.
+    Returns
+    -------
+    list of str
+        One sentence a violation, which names the layer, says what is wrong, and how to
+        mend it; empty if nothing is.
     """
     if not isinstance(cnn, nn.Sequential):
         return [f"The network is a {type(cnn).__name__}; write it as one nn.Sequential."]
@@ -79,12 +95,32 @@ def check_constraints(
 
 
 def active_layers(cnn: nn.Sequential) -> list[tuple[str, nn.Module]]:
-    """The named layers that do something when the network only predicts."""
+    """The named layers that do something when the network only predicts.
+
+    Parameters
+    ----------
+    cnn : nn.Sequential
+
+    Returns
+    -------
+    list of tuple
+        (name, layer), in order; without dropout and identity.
+    """
     return [(name, layer) for name, layer in cnn.named_children() if not isinstance(layer, SILENT)]
 
 
 def weighted_layers(cnn: nn.Sequential) -> list[tuple[str, nn.Module]]:
-    """The named convolutions and linear layers, in order."""
+    """The named convolutions and linear layers.
+
+    Parameters
+    ----------
+    cnn : nn.Sequential
+
+    Returns
+    -------
+    list of tuple
+        (name, layer), in order.
+    """
     return [(name, layer) for name, layer in cnn.named_children() if isinstance(layer, WEIGHTED)]
 
 

@@ -34,10 +34,16 @@ _KINDS = {  # what a synapse is made of, and what must be stored to make it agai
 class SpikingLayer(nn.Module):
     """Synapse, then neurons.
 
-    name           of the layer of the CNN that it stands for
-    synapse        maps spikes [N, ...] to currents [N, ...]; keeps no state
-    neuron         IFNeuron, or Integrator for an output that only accumulates
-    fraction_bits  k: weights, thresholds and currents are multiples of 2**-k
+    Parameters
+    ----------
+    name : str
+        Of the layer of the CNN that it stands for.
+    synapse : nn.Sequential
+        Maps spikes [N, ...] to currents [N, ...]; keeps no state.
+    neuron : IFNeuron or Integrator
+        An Integrator for an output that only accumulates.
+    fraction_bits : int
+        k: weights, thresholds and currents are multiples of 2**-k.
     """
 
     def __init__(
@@ -65,19 +71,51 @@ class SpikingLayer(nn.Module):
         return isinstance(self.neuron, IFNeuron)
 
     def forward(self, spikes: Tensor) -> Tensor:
-        """One step: spikes of the layer before -> spikes (or potential) of this one."""
+        """One step of the layer.
+
+        Parameters
+        ----------
+        spikes : Tensor [N, ...]
+            Of the layer before.
+
+        Returns
+        -------
+        Tensor [N, ...]
+            Spikes, or the potential, of this layer.
+        """
         return self.neuron(self.synapse(spikes))
 
     def analog_current(self, x: Tensor) -> Tensor:
-        """The current of a constant input, summed exactly and rounded once to the grid."""
+        """The current of a constant input, summed exactly and rounded once to the grid.
+
+        Parameters
+        ----------
+        x : Tensor [N, ...]
+            Pixels in [0, 1].
+
+        Returns
+        -------
+        Tensor [N, ...]
+            Multiples of 2**-k, in the dtype of ``x``.
+        """
         current = copy.deepcopy(self.synapse).double()(x.double())
         grid = 2.0**self.fraction_bits
         return (current * grid).round_().div_(grid).to(x.dtype)
 
     def fan_out(self, input_shape: torch.Size) -> Tensor:
-        """Synapses that leave each presynaptic neuron [*input_shape]; fewer at the border.
+        """Synapses that leave each presynaptic neuron; fewer at the border.
 
         Found as the gradient of the summed currents when every weight is one.
+
+        Parameters
+        ----------
+        input_shape : torch.Size
+            Of one image's presynaptic neurons.
+
+        Returns
+        -------
+        Tensor
+            In that shape.
         """
         with torch.inference_mode(False), torch.enable_grad():
             ones = copy.deepcopy(self.synapse)
@@ -114,11 +152,15 @@ class SpikingLayer(nn.Module):
 class SpikingNetwork(nn.Module):
     """Layers of spiking neurons, run one time step at a time.
 
-    layers       SpikingLayers from input to output, as made by `convert`
-    input_shape  [C, H, W] of one image
+    Currents are exact in float32.  So are potentials for ``exact_steps`` steps, and those
+    of the output, kept in float64, for longer.  ``simulate`` runs more steps on ``wide()``.
 
-    Currents are exact in float32.  So are potentials for `exact_steps` steps, and those
-    of the output, kept in float64, for longer.  `simulate` runs more steps on `wide()`.
+    Parameters
+    ----------
+    layers : list of SpikingLayer
+        From input to output, as made by ``convert``.
+    input_shape : tuple of int
+        (C, H, W) of one image.
     """
 
     def __init__(self, layers: list[SpikingLayer], input_shape: tuple[int, int, int]) -> None:
@@ -150,7 +192,12 @@ class SpikingNetwork(nn.Module):
             layer.neuron.reset()
 
     def wide(self) -> "SpikingNetwork":
-        """A copy, at rest, that keeps all potentials in float64: slower, exact for longer."""
+        """A copy, at rest, that keeps all potentials in float64: slower, exact for longer.
+
+        Returns
+        -------
+        SpikingNetwork
+        """
         self.reset()
         network = copy.deepcopy(self)
         for layer in network.layers:
@@ -161,17 +208,44 @@ class SpikingNetwork(nn.Module):
     def step(self, x: Tensor) -> Tensor:
         """One time step for a batch of inputs.
 
-        x  [N, *input_shape]: spikes 0 or 1, or the constant current of pixels in [0, 1]
+        Parameters
+        ----------
+        x : Tensor [N, C, H, W]
+            Spikes 0 or 1, or the constant current of pixels in [0, 1].
 
-        Returns output spikes, or the output potential so far, [N, classes].
-        Raises ValueError for an input of another shape.
+        Returns
+        -------
+        Tensor [N, classes]
+            Output spikes, or the output potential so far.
+
+        Raises
+        ------
+        ValueError
+            For an input of another shape.
+        RuntimeError
+            Past ``exact_steps``; see ``propagate``.
         """
         *_, (_, output) = self.propagate(self.input_current(x))
         return output
 
     @torch.no_grad()
     def input_current(self, x: Tensor) -> Tensor:
-        """What an input sends into the first layer's neurons; exact for spikes and currents."""
+        """What an input sends into the first layer's neurons; exact for spikes and currents.
+
+        Parameters
+        ----------
+        x : Tensor [N, C, H, W]
+            As for ``step``.
+
+        Returns
+        -------
+        Tensor [N, ...]
+
+        Raises
+        ------
+        ValueError
+            For an input of another shape.
+        """
         if x.shape[1:] != self.input_shape:
             raise ValueError(
                 f"input has shape {list(x.shape)}; expected [N, {str(list(self.input_shape))[1:]}."
@@ -182,9 +256,22 @@ class SpikingNetwork(nn.Module):
 
     @torch.no_grad()
     def propagate(self, current: Tensor) -> Iterator[tuple[SpikingLayer, Tensor]]:
-        """One step, layer by layer: yields each layer and what it gave.
+        """One step, layer by layer.
 
-        Raises RuntimeError past `exact_steps`, rather than round without saying so.
+        Parameters
+        ----------
+        current : Tensor [N, ...]
+            Into the first layer's neurons, from ``input_current``.
+
+        Yields
+        ------
+        tuple
+            (SpikingLayer, Tensor): each layer and what it gave.
+
+        Raises
+        ------
+        RuntimeError
+            Past ``exact_steps``, rather than round without saying so.
         """
         self._count_step()
         first, *others = self.layers
@@ -196,7 +283,13 @@ class SpikingNetwork(nn.Module):
 
     @torch.no_grad()
     def fan_outs(self) -> dict[str, Tensor]:
-        """For "input" and each hidden layer: how many synapses leave each of its neurons."""
+        """How many synapses leave each neuron.
+
+        Returns
+        -------
+        dict of str to Tensor
+            For "input" and each hidden layer, in the shape of its neurons.
+        """
         x = torch.zeros(1, *self.input_shape, device=self.device)
         fan_outs, source = {}, "input"
         for layer in self.layers:
@@ -215,7 +308,12 @@ class SpikingNetwork(nn.Module):
         self._steps_left -= 1
 
     def save(self, path: str | Path) -> None:
-        """Write the network to one safetensors file: 16-bit weights, and the rest as text."""
+        """Write the network to one safetensors file: 16-bit weights, and the rest as text.
+
+        Parameters
+        ----------
+        path : str or Path
+        """
         tensors = {}
         for i, layer in enumerate(self.layers):
             if layer.weight is not None:
@@ -229,10 +327,22 @@ class SpikingNetwork(nn.Module):
 
     @staticmethod
     def load(path: str | Path) -> "SpikingNetwork":
-        """Read a network that `save` wrote; it gives the same spikes.
+        """Read a network that ``save`` wrote; it gives the same spikes.
 
-        Raises FileNotFoundError for a missing file and StorageError for one that is
-        truncated, altered or holds something else.
+        Parameters
+        ----------
+        path : str or Path
+
+        Returns
+        -------
+        SpikingNetwork
+
+        Raises
+        ------
+        FileNotFoundError
+            For a missing file.
+        StorageError
+            For one that is truncated, altered or holds something else.
         """
         tensors, facts = load_tensors(path)
         if "layers" not in facts:
@@ -247,13 +357,31 @@ class SpikingNetwork(nn.Module):
 
 
 def window_area(pool: nn.AvgPool2d) -> int:
-    """How many inputs a pooling window covers."""
+    """How many inputs a pooling window covers.
+
+    Parameters
+    ----------
+    pool : nn.AvgPool2d
+
+    Returns
+    -------
+    int
+    """
     size = pool.kernel_size
     return math.prod(size) if isinstance(size, tuple) else size * size
 
 
 def largest_sum(weight: Tensor) -> float:
-    """The largest sum of weights of one sign into one neuron; [neurons or channels, ...]."""
+    """The largest sum of weights of one sign into one neuron.
+
+    Parameters
+    ----------
+    weight : Tensor [neurons or channels, ...]
+
+    Returns
+    -------
+    float
+    """
     rows = weight.double().flatten(1)
     signs = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1).neg()
     return torch.maximum(*signs).max().item()

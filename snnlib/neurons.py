@@ -16,13 +16,27 @@ def if_step(
 ) -> tuple[Tensor, Tensor]:
     """One time step of integrate-and-fire neurons; a pure function.
 
-    v, current  membrane potential and input of the step, same shape [threshold units]
-    threshold   a neuron spikes when v >= threshold
-    reset       "subtract" keeps what exceeds the threshold (Rueckauer et al. 2017),
-                "zero" discards it (Diehl et al. 2015)
+    Parameters
+    ----------
+    v, current : Tensor
+        Membrane potential and input of the step, same shape [threshold units].
+    threshold : float or Tensor
+        A neuron spikes when v >= threshold.
+    reset : str
+        "subtract" keeps what exceeds the threshold (Rueckauer et al. 2017),
+        "zero" discards it (Diehl et al. 2015).
 
-    Returns `(spikes, v)`: spikes 0 or 1, v after the reset.
-    Raises ValueError for another reset.
+    Returns
+    -------
+    spikes : Tensor
+        0 or 1.
+    v : Tensor
+        After the reset.
+
+    Raises
+    ------
+    ValueError
+        For another reset.
     """
     check_reset(reset)
     v = v + current
@@ -34,14 +48,24 @@ def if_step(
 class IFNeuron(nn.Module):
     """A population of IF neurons that remembers its potential between calls.
 
-    The same rule as `if_step`, updating the potential in place for speed.
+    The same rule as ``if_step``, updating the potential in place for speed.
 
-    threshold          float, or a tensor that broadcasts against one image's neurons
-    reset              "subtract" | "zero"
-    initial_potential  v before the first step, as a fraction of the threshold.
-                       One half makes the spike count round to nearest instead of
-                       down (Bu et al. 2022).
-    wide               keep v in float64, exact for longer
+    Parameters
+    ----------
+    threshold : float or Tensor
+        A tensor broadcasts against one image's neurons.
+    reset : str
+        "subtract" or "zero".
+    initial_potential : float
+        v before the first step, as a fraction of the threshold.  One half makes the
+        spike count round to nearest instead of down (Bu et al. 2022).
+    wide : bool
+        Keep v in float64, exact for longer.
+
+    Raises
+    ------
+    ValueError
+        For another reset.
     """
 
     def __init__(
@@ -65,7 +89,18 @@ class IFNeuron(nn.Module):
         self.v = None
 
     def forward(self, current: Tensor) -> Tensor:
-        """Spikes (0 or 1) of this step, in the shape of `current`."""
+        """One time step.
+
+        Parameters
+        ----------
+        current : Tensor [N, ...]
+            Input of the step [threshold units].
+
+        Returns
+        -------
+        Tensor
+            Spikes (0 or 1), in the shape of ``current``.
+        """
         if self.v is None:
             dtype = torch.float64 if self.wide else current.dtype
             self.v = torch.zeros_like(current, dtype=dtype).add_(self.initial)
@@ -93,12 +128,33 @@ class Integrator(nn.Module):
         self.v = None
 
     def forward(self, current: Tensor) -> Tensor:
-        """The potential after this step, in the shape of `current`."""
+        """One time step.
+
+        Parameters
+        ----------
+        current : Tensor [N, ...]
+            Input of the step.
+
+        Returns
+        -------
+        Tensor
+            The potential after it, float64, in the shape of ``current``.
+        """
         self.v = current.double() if self.v is None else self.v.add_(current)
         return self.v.clone()
 
 
 def check_reset(reset: str) -> None:
-    """Raise ValueError unless `reset` is one of RESETS."""
+    """Raise unless ``reset`` is one of RESETS.
+
+    Parameters
+    ----------
+    reset : str
+
+    Raises
+    ------
+    ValueError
+        For anything but "subtract" and "zero".
+    """
     if reset not in RESETS:
         raise ValueError(f'reset is {reset!r}; choose "subtract" or "zero".')

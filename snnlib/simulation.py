@@ -20,11 +20,16 @@ UNDECIDED = -1
 
 @dataclass(frozen=True)
 class StepReport:
-    """Where a running simulation stands, as given to `on_step`.
+    """Where a running simulation stands, as given to ``on_step``.
 
-    step      just finished, counted from 1
-    images    how many images have reached this step
-    accuracy  share of them that are right at this step
+    Attributes
+    ----------
+    step : int
+        Just finished, counted from 1.
+    images : int
+        How many images have reached this step.
+    accuracy : float
+        Share of them that are right at this step.
     """
 
     step: int
@@ -36,16 +41,22 @@ class StepReport:
 class SimulationResult:
     """What a simulation found; T steps, N images, C classes.
 
-    labels               [N] int64, the true classes
-    predictions          [T, N] int64, the decision after each step; -1 undecided
-    confusion            [T, C, C] int64, true class (row) by decision (column);
-                         undecided images are in no column
-    spike_counts         {layer: [T] int64} spikes of all images in each step; "input"
-                         is missing when the input is a constant current, the output
-                         when it only accumulates
-    synaptic_operations  [T] int64, additions caused by the spikes of each step, over
-                         all images: every spike times its fan-out
-    engine               the engine that ran
+    Attributes
+    ----------
+    labels : Tensor [N]
+        int64, the true classes.
+    predictions : Tensor [T, N]
+        int64, the decision after each step; -1 undecided.
+    confusion : Tensor [T, C, C]
+        int64, true class (row) by decision (column); undecided images are in no column.
+    spike_counts : dict of str to Tensor [T]
+        int64, spikes of all images in each step, by layer; "input" is missing when the
+        input is a constant current, the output when it only accumulates.
+    synaptic_operations : Tensor [T]
+        int64, additions caused by the spikes of each step, over all images: every spike
+        times its fan-out.
+    engine : str
+        The engine that ran.
     """
 
     labels: Tensor
@@ -66,7 +77,18 @@ class SimulationResult:
         return (self.predictions == UNDECIDED).double().mean(1)
 
     def steps_to(self, accuracy: float) -> int | None:
-        """The first step, counted from 1, with at least this accuracy; None if there is none."""
+        """The first step with at least this accuracy.
+
+        Parameters
+        ----------
+        accuracy : float
+            A share, in [0, 1].
+
+        Returns
+        -------
+        int or None
+            Counted from 1; None if there is none.
+        """
         reached = (self.accuracy >= accuracy).nonzero()
         return int(reached[0]) + 1 if len(reached) else None
 
@@ -75,12 +97,18 @@ class SimulationResult:
 class Recording:
     """Every spike and potential of one image.
 
-    image       [C, H, W]
-    input       [T, C, H, W], spikes, or the constant current
-    spikes      {layer: [T, ...]} of each layer that spikes
-    potentials  {layer: [T, ...]} after each step's reset, in units of the threshold
-                (the output that only accumulates: in units of threshold 1)
-    decisions   [T] int64, -1 undecided
+    Attributes
+    ----------
+    image : Tensor [C, H, W]
+    input : Tensor [T, C, H, W]
+        Spikes, or the constant current.
+    spikes : dict of str to Tensor [T, ...]
+        Of each layer that spikes.
+    potentials : dict of str to Tensor [T, ...]
+        After each step's reset, in units of the threshold (the output that only
+        accumulates: in units of threshold 1).
+    decisions : Tensor [T]
+        int64, -1 undecided.
     """
 
     image: Tensor
@@ -101,22 +129,43 @@ def simulate(
     on_step: Callable[[StepReport], None] | None = None,
     progress: bool = False,
 ) -> SimulationResult:
-    """Show every image to the network for `steps` time steps, from cleared potentials.
+    """Show every image to the network for ``steps`` time steps, from cleared potentials.
 
-    steps       at least 1
-    encoder     what each step's input is; image i of `digits` gets the spikes of index i
-    engine      "clock", or "auto" to let the library choose
-    batch_size  [images] at a time; changes speed and memory, never a spike
-    on_step     called with a StepReport after each step of each batch.  With
-                batch_size >= len(digits) every step covers the whole set.
-    progress    draw a progress bar
+    Parameters
+    ----------
+    snn : SpikingNetwork
+    digits : Digits
+    steps : int
+        At least 1.
+    encoder : PoissonEncoder or ConstantEncoder
+        What each step's input is; image i of ``digits`` gets the spikes of index i.
+    engine : str
+        "clock", or "auto" to let the library choose.
+    batch_size : int
+        [images] at a time; changes speed and memory, never a spike.
+    on_step : callable, optional
+        Called with a StepReport after each step of each batch.  With
+        batch_size >= len(digits) every step covers the whole set.
+    progress : bool
+        Draw a progress bar.
 
+    Returns
+    -------
+    SimulationResult
+
+    Raises
+    ------
+    ValueError
+        For other arguments or images that do not fit the network.
+
+    Notes
+    -----
     A decision is the class with the highest output potential, or with the most output
     spikes if the output spikes.  Then an image whose output has not spiked is
     undecided (-1) and counts as wrong; ties go to the higher output potential, then
     to the lower class.
-    Memory does not grow with `steps`, but for the decisions.
-    Raises ValueError for other arguments or images that do not fit the network.
+
+    Memory does not grow with ``steps``, but for the decisions.
     """
     _check_steps(steps)
     _check_run(snn, digits, batch_size)
@@ -143,9 +192,28 @@ def record(
     encoder: Encoder = PoissonEncoder(),
     index: int = 0,
 ) -> Recording:
-    """Show one image [C, H, W] for `steps` steps and keep everything.
+    """Show one image for ``steps`` steps and keep everything.
 
-    index  place of the image in its data set: gives it the spikes that `simulate` gives it
+    Parameters
+    ----------
+    snn : SpikingNetwork
+    image : Tensor [C, H, W]
+    steps : int
+        At least 1.
+    encoder : PoissonEncoder or ConstantEncoder
+    index : int
+        Place of the image in its data set: gives it the spikes that ``simulate`` gives it.
+
+    Returns
+    -------
+    Recording
+
+    Raises
+    ------
+    ValueError
+        For another number of steps or an image that does not fit the network.
+    RuntimeError
+        For more steps than the network's ``exact_steps``; record on ``snn.wide()`` then.
     """
     _check_steps(steps)
     batch = image.unsqueeze(0)
@@ -161,7 +229,22 @@ def record(
 
 @torch.no_grad()
 def decide(counts: Tensor, potential: Tensor, readout: str) -> Tensor:
-    """Decisions [N] from output spikes and potentials [N, C], as `simulate` states them."""
+    """Decisions from output spikes and potentials, as ``simulate`` states them.
+
+    Parameters
+    ----------
+    counts : Tensor [N, C]
+        Output spikes so far.
+    potential : Tensor [N, C]
+        Output potential after the step.
+    readout : str
+        "spikes" or "potential".
+
+    Returns
+    -------
+    Tensor [N]
+        int64, -1 undecided.
+    """
     if readout == "potential":
         return potential.argmax(1)
     most = counts.max(1, keepdim=True).values

@@ -22,7 +22,14 @@ class StorageError(ValueError):
 
 
 def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file, then give it its name in one step."""
+    """Let ``write`` fill a temporary file, then give it its name in one step.
+
+    Parameters
+    ----------
+    path : str or Path
+    write : callable
+        Called with the path of the temporary file, which stands beside the real one.
+    """
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -33,17 +40,38 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
 
 
 def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -> None:
-    """Write tensors and JSON-able metadata to one safetensors file, whole or not at all."""
+    """Write tensors and metadata to one safetensors file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    tensors : dict of str to Tensor
+    metadata : dict
+        Anything that JSON holds.
+    """
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     text = {"format": "pt", "meta": json.dumps(metadata), "sha256": _checksum(tensors)}
     write_whole(path, lambda partial: save_file(tensors, partial, metadata=text))
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
-    """Read `(tensors, metadata)` back.
+    """Read back what ``save_tensors`` wrote.
 
-    Raises FileNotFoundError for a missing file and StorageError for one that is
-    truncated, altered, or was not written by `save_tensors`.
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    tensors : dict of str to Tensor
+    metadata : dict
+
+    Raises
+    ------
+    FileNotFoundError
+        For a missing file.
+    StorageError
+        For one that is truncated, altered, or was not written by ``save_tensors``.
     """
     path = Path(path)
     if not path.is_file():

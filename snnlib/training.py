@@ -22,17 +22,31 @@ SCHEDULES = ("constant", "one-cycle")
 class Recipe:
     """How to train.  The defaults are the options of MathWorks' example.
 
-    epochs        passes over the training images
-    lr            learning rate; the highest one, under "one-cycle"
-    momentum      of stochastic gradient descent, in [0, 1)
-    batch_size    [images]
-    nesterov      look ahead along the momentum
-    weight_decay  pull of the weights towards zero
-    schedule      "constant", or "one-cycle": warm up, then decay to zero (Smith 2018)
-    augment       turn, scale, shift and shear each image a little, anew in each epoch
-    dropout       share of the last layer's inputs silenced while training, in [0, 1)
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training images.
+    lr : float
+        Learning rate; the highest one, under "one-cycle".
+    momentum : float
+        Of stochastic gradient descent, in [0, 1).
+    batch_size : int
+        [images]
+    nesterov : bool
+        Look ahead along the momentum.
+    weight_decay : float
+        Pull of the weights towards zero.
+    schedule : str
+        "constant", or "one-cycle": warm up, then decay to zero (Smith 2018).
+    augment : bool
+        Turn, scale, shift and shear each image a little, anew in each epoch.
+    dropout : float
+        Share of the last layer's inputs silenced while training, in [0, 1).
 
-    Raises ValueError for a number outside its range.
+    Raises
+    ------
+    ValueError
+        For a number outside its range.
     """
 
     epochs: int = 15
@@ -79,9 +93,14 @@ RECIPES = {  # what the shipped weights were trained with
 class History:
     """What happened in each epoch.
 
-    loss                 mean cross-entropy of the training images, as they were learned from
-    accuracy             share of them that were right, likewise
-    validation_accuracy  share of the validation images right after the epoch; () without any
+    Attributes
+    ----------
+    loss : tuple of float
+        Mean cross-entropy of the training images, as they were learned from.
+    accuracy : tuple of float
+        Share of them that were right, likewise.
+    validation_accuracy : tuple of float
+        Share of the validation images right after the epoch; () without any.
     """
 
     loss: tuple[float, ...] = ()
@@ -93,9 +112,14 @@ class History:
 class Evaluation:
     """How a CNN does on labelled images.
 
-    accuracy     share of right predictions
-    predictions  [N] int64, the class of the highest output
-    confusion    [C, C] int64, images of each true class (row) by predicted class (column)
+    Attributes
+    ----------
+    accuracy : float
+        Share of right predictions.
+    predictions : Tensor [N]
+        int64, the class of the highest output.
+    confusion : Tensor [C, C]
+        int64, images of each true class (row) by predicted class (column).
     """
 
     accuracy: float
@@ -113,14 +137,31 @@ def fit(
     progress: bool = True,
     on_epoch: Callable[[History], None] | None = None,
 ) -> History:
-    """Train `cnn` in place on `digits`.
+    """Train ``cnn`` in place on ``digits``.
 
-    seed      of the order of images, the augmentation and the dropout
-    progress  draw a progress bar
-    on_epoch  called with the history so far after each epoch
+    Parameters
+    ----------
+    cnn : nn.Sequential
+    digits : Digits
+    recipe : Recipe
+    validation : Digits, optional
+        Evaluated after each epoch.
+    seed : int
+        Of the order of images, the augmentation and the dropout.
+    progress : bool
+        Draw a progress bar.
+    on_epoch : callable, optional
+        Called with the History so far after each epoch.
 
-    Raises ValueError where the images do not fit the network, or if the loss
-    stops being a number (then the learning rate is too high).
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError
+        Where the images do not fit the network, or if the loss stops being a number
+        (then the learning rate is too high).
     """
     check_fit(cnn, digits)
     batches = math.ceil(len(digits) / recipe.batch_size)
@@ -138,7 +179,22 @@ def fit(
 
 @torch.inference_mode()
 def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
-    """Predict every image of `digits` and compare with its label."""
+    """Predict every image of ``digits`` and compare with its label.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+    digits : Digits
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        Where the images do not fit the network.
+    """
     check_fit(cnn, digits)
     predictions = outputs(cnn, digits.images).argmax(1)
     confusion = confusion_counts(digits.labels, predictions, len(digits.class_names))
@@ -148,7 +204,19 @@ def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
 
 @torch.inference_mode()
 def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = 500) -> Tensor:
-    """Outputs [N, C] of a network that only predicts, batch by batch; its mode is kept."""
+    """Outputs of a network that only predicts, batch by batch; its mode is kept.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+    images : Tensor [N, C, H, W]
+    batch_size : int
+        [images]
+
+    Returns
+    -------
+    Tensor [N, classes]
+    """
     training = cnn.training
     cnn.eval()
     result = torch.cat([cnn(batch) for batch in images.split(batch_size)])
@@ -157,14 +225,38 @@ def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = 500) -> Tensor:
 
 
 def confusion_counts(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
-    """[C, C] counts of true class (row) by predicted class (column); undecided (-1) in none."""
+    """How often each true class was predicted as each class.
+
+    Parameters
+    ----------
+    labels, predictions : Tensor [N]
+        int64; an undecided prediction (-1) is counted in no cell.
+    classes : int
+        C
+
+    Returns
+    -------
+    Tensor [C, C]
+        int64, true class (row) by predicted class (column).
+    """
     decided = predictions >= 0
     cells = labels[decided] * classes + predictions[decided]
     return torch.bincount(cells, minlength=classes**2).view(classes, classes)
 
 
 def check_fit(cnn: nn.Module, digits: Digits) -> None:
-    """Raise ValueError unless one image passes through `cnn` and gives an output per class."""
+    """Raise unless one image passes through ``cnn`` and gives an output per class.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+    digits : Digits
+
+    Raises
+    ------
+    ValueError
+        For images of another shape or another number of outputs.
+    """
     shape = list(digits.images.shape[1:])
     try:
         classes = outputs(cnn, digits.images[:1]).shape[1:]
@@ -179,12 +271,24 @@ def check_fit(cnn: nn.Module, digits: Digits) -> None:
 
 
 def load_trained_cnn(name: str = "digits") -> nn.Sequential:
-    """`digit_cnn()` with shipped weights.
+    """``digit_cnn()`` with shipped weights.
 
-    name  "digits": trained on the 5,000 images of load_digits("train");
-          "mnist": on all 60,000.  RECIPES holds how, trained_facts what came of it.
+    Parameters
+    ----------
+    name : str
+        "digits": trained on the 5,000 images of load_digits("train"); "mnist": on all
+        60,000.  ``RECIPES`` holds how, ``trained_facts`` what came of it.
 
-    Raises ValueError for another name or an altered file, FileNotFoundError for a missing one.
+    Returns
+    -------
+    nn.Sequential
+
+    Raises
+    ------
+    ValueError
+        For another name or an altered file.
+    FileNotFoundError
+        For a missing file.
     """
     cnn = digit_cnn()
     tensors, _ = load_tensors(weights_file(name))
@@ -193,22 +297,69 @@ def load_trained_cnn(name: str = "digits") -> nn.Sequential:
 
 
 def trained_facts(name: str = "digits") -> dict:
-    """What is known of shipped weights: recipe, seed, history, accuracy."""
+    """What is known of shipped weights.
+
+    Parameters
+    ----------
+    name : str
+        As for ``load_trained_cnn``.
+
+    Returns
+    -------
+    dict
+        Recipe, seed, history, accuracy.
+    """
     return load_tensors(weights_file(name))[1]
 
 
 def save_trained_cnn(path: str | Path, cnn: nn.Sequential, facts: dict) -> None:
-    """Write weights and the facts about them to one file, whole or not at all."""
+    """Write weights and the facts about them to one file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    cnn : nn.Sequential
+    facts : dict
+        As made by ``facts_of``.
+    """
     save_tensors(path, cnn.state_dict(), facts)
 
 
 def facts_of(recipe: Recipe, seed: int, history: History, **accuracy: float) -> dict:
-    """The record that travels with trained weights, ready for JSON."""
+    """The record that travels with trained weights, ready for JSON.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    seed : int
+    history : History
+    **accuracy : float
+        Measured, by name.
+
+    Returns
+    -------
+    dict
+    """
     return {"recipe": asdict(recipe), "seed": seed, "history": asdict(history), **accuracy}
 
 
 def weights_file(name: str) -> Path:
-    """Where the shipped weights of that name lie."""
+    """Where the shipped weights of that name lie.
+
+    Parameters
+    ----------
+    name : str
+        One of ``RECIPES``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    ValueError
+        For another name.
+    """
     if name not in RECIPES:
         raise ValueError(f"no weights named {name!r}; choose one of {', '.join(RECIPES)}.")
     return ASSETS / f"digit_cnn_{name}.safetensors"
@@ -218,7 +369,15 @@ def augment(images: Tensor) -> Tensor:
     """Each image turned, scaled, shifted and sheared at random, within what digits stand.
 
     Up to 12 degrees, 10 %, 2 of 28 pixels, and a shear of 0.15; drawn from
-    torch's generator.  [N, C, H, W] -> [N, C, H, W]
+    torch's generator.
+
+    Parameters
+    ----------
+    images : Tensor [N, C, H, W]
+
+    Returns
+    -------
+    Tensor [N, C, H, W]
     """
     uniform = torch.rand(5, len(images)) * 2 - 1  # in [-1, 1)
     angle, scale = uniform[0] * math.radians(12), 1 + 0.1 * uniform[1]

@@ -28,12 +28,14 @@ def make_notebook(source: Path) -> None:
 
 
 def _make_reproducible(notebook) -> None:
-    """Drop what differs between two equal runs: random ids, times, widget states."""
+    """Drop what differs between two equal runs: random ids, times, widgets."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
         cell.metadata.pop("execution", None)
+        if "remove-output" in cell.metadata.get("tags", []):
+            cell.outputs = []
 
 
 if __name__ == "__main__":

@@ -13,11 +13,17 @@ from torch import Tensor
 class StepOutput:
     """What one time step of one batch gave.
 
-    counts       [N, classes] output spikes so far; zeros where the output does not spike
-    potential    [N, classes] output potential after the step [threshold units]
-    spikes       {layer: spikes of the step, summed over images and neurons}; with
-                 "input", unless the input is a constant current
-    synaptic_operations  additions that these spikes caused: each times its fan-out
+    Attributes
+    ----------
+    counts : Tensor [N, classes]
+        Output spikes so far; zeros where the output does not spike.
+    potential : Tensor [N, classes]
+        Output potential after the step [threshold units].
+    spikes : dict of str to int
+        Spikes of the step by layer, summed over images and neurons; with "input",
+        unless the input is a constant current.
+    synaptic_operations : int
+        Additions that these spikes caused: each times its fan-out.
     """
 
     counts: Tensor

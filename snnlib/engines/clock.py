@@ -17,11 +17,28 @@ from snnlib.network import SpikingNetwork
 def run(
     snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tensor
 ) -> Iterator[StepOutput]:
-    """Simulate a batch of images [N, C, H, W] from cleared potentials, step by step.
+    """Simulate a batch of images from cleared potentials, step by step.
 
-    index  [N] place of each image in its data set; its random spikes depend on it
+    Parameters
+    ----------
+    snn : SpikingNetwork
+        Left with cleared potentials.
+    images : Tensor [N, C, H, W]
+    steps : int
+        At least 1.
+    encoder : PoissonEncoder or ConstantEncoder
+    index : Tensor [N]
+        Place of each image in its data set; its random spikes depend on it.
 
-    Raises ValueError if `steps` is beyond what even float64 holds exactly.
+    Yields
+    ------
+    StepOutput
+        One a step.
+
+    Raises
+    ------
+    ValueError
+        If ``steps`` is beyond what even float64 holds exactly.
     """
     snn = _wide_enough(snn, steps)
     snn.reset()
@@ -74,7 +91,10 @@ def _wide_enough(snn: SpikingNetwork, steps: int) -> SpikingNetwork:
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:
-    """Full float32 in convolutions and matrix products, whatever the user allowed elsewhere."""
+    """Full float32 in convolutions and matrix products, whatever the user allowed elsewhere.
+
+    A context manager: the user's settings come back at its end.
+    """
     backends = (torch.backends.mkldnn, torch.backends.cudnn, torch.backends.cuda.matmul)
     before = [backend.fp32_precision for backend in backends]
     try:

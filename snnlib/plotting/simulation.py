@@ -8,18 +8,30 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from snnlib.plotting.confusion import draw_confusion
-from snnlib.plotting.style import MUTED, OUTPUT, REFERENCE, bare, layer_color, percent_axis
-from snnlib.simulation import Recording, SimulationResult
+from snnlib.plotting.style import (
+    METHODS,
+    MUTED,
+    OUTPUT,
+    REFERENCE,
+    bare,
+    layer_color,
+    percent_axis,
+)
+from snnlib.simulation import UNDECIDED, Recording, SimulationResult
 
 
 def plot_accuracy(
-    results: dict[str, SimulationResult], *, cnn_accuracy: float | None = None, lowest: float = 0
+    curves: dict[str, SimulationResult | Tensor],
+    *,
+    cnn_accuracy: float | None = None,
+    lowest: float = 0,
 ) -> Figure:
-    """Accuracy after each step, one line a result; the CNN's as a dashed line."""
+    """Accuracy after each step, one line a result (or [T] tensor); the CNN's as a dashed line."""
     fig, ax = plt.subplots()
-    for label, result in results.items():
-        steps = np.arange(1, len(result.accuracy) + 1)
-        ax.plot(steps, result.accuracy, label=label, marker=".", markersize=5)
+    for color, (label, curve) in zip(METHODS, curves.items(), strict=False):
+        accuracy = getattr(curve, "accuracy", curve)
+        steps = np.arange(1, len(accuracy) + 1)
+        ax.plot(steps, accuracy, label=label, color=color, marker=".", markersize=5)
     if cnn_accuracy is not None:
         ax.axhline(cnn_accuracy, color=REFERENCE, linestyle="--", linewidth=1.2, label="CNN")
     ax.set(xlabel="time step", ylabel="test accuracy", ylim=(lowest, 1 + (1 - lowest) * 0.03))
@@ -43,7 +55,7 @@ def plot_raster(recording: Recording, *, neurons: int = 60) -> Figure:
 
 
 def plot_decision(recording: Recording, class_names: tuple[str, ...], label: int) -> Figure:
-    """The output of each class as it grows, and the decision after each step."""
+    """The output of each class as it grows, and under it the decision after each step."""
     fig, (image, curves) = plt.subplots(1, 2, width_ratios=[1, 3.2])
     image.imshow(recording.image[0], vmin=0, vmax=1)
     image.set_title(f"a {class_names[label]}")
@@ -52,10 +64,11 @@ def plot_decision(recording: Recording, class_names: tuple[str, ...], label: int
     steps = np.arange(1, len(output) + 1)
     for digit, curve in enumerate(output.T):
         strong = digit == label
-        curves.plot(steps, curve, color=OUTPUT if strong else MUTED, zorder=2 + strong)
+        curves.step(steps, curve, where="mid", color=OUTPUT if strong else MUTED, zorder=2 + strong)
     _name_ends(curves, output[-1], class_names, label)
+    _write_decisions(curves, recording.decisions, class_names, label)
     readout = "output spikes" if "output" in recording.spikes else "output potential"
-    curves.set(xlabel="time step", ylabel=f"{readout} so far")
+    curves.set(xlabel="time step", ylabel=f"{readout} so far", xlim=(0, len(output) + 1))
     return fig
 
 
@@ -69,7 +82,7 @@ def plot_confusion_strip(
         shares = confusion / torch.bincount(result.labels)[:, None]
         ax.imshow(shares, vmin=0, vmax=1, cmap="Blues")
         ax.set_title(f"step {step}", fontsize=9)
-        ax.set_xlabel(f"{result.accuracy[step - 1]:.1%}", fontsize=9)
+        ax.set_xlabel(f"{result.accuracy[step - 1]:.1%} right", fontsize=8)
         ax.set_xticks([])
         ax.set_yticks(range(len(class_names)), class_names, fontsize=6)
         ax.spines[:].set_visible(True)
@@ -117,3 +130,17 @@ def _name_ends(ax: Axes, ends: Tensor, class_names: tuple[str, ...], label: int)
             va="center",
             weight="bold",
         )
+
+
+def _write_decisions(ax: Axes, decisions: Tensor, class_names: tuple[str, ...], label: int) -> None:
+    """Above the curves: the decision after each step that changes it, "?" while undecided."""
+    for step, decision in enumerate(decisions.tolist(), start=1):
+        if step == 1 or decision != decisions[step - 2]:
+            name = "?" if decision == UNDECIDED else class_names[decision]
+            ax.annotate(
+                f"{name} \u2192",
+                (step, 1.02),
+                xycoords=("data", "axes fraction"),
+                color=OUTPUT if decision == label else REFERENCE,
+                weight="bold",
+            )

@@ -1,0 +1,100 @@
+"""The rendered book: every page there, nothing failed, every link and picture whole.
+
+Run after `make book`; `make test` does both.
+"""
+
+import importlib.metadata
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+
+ROOT = Path(__file__).parent.parent.parent
+HTML = ROOT / "_build" / "html"
+
+
+def listed_pages() -> list[str]:
+    """The pages that the table of contents names, root first."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
+    chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    return [toc["root"], *chapters]
+
+
+@pytest.fixture(scope="module")
+def pages() -> dict[str, BeautifulSoup]:
+    if not HTML.is_dir():
+        pytest.fail("there is no book yet; run `make book` first")
+    return {
+        name: BeautifulSoup((HTML / f"{name}.html").read_text(), "html.parser")
+        for name in listed_pages()
+    }
+
+
+def test_every_page_was_built(pages):
+    assert len(pages) >= 12
+    for name, page in pages.items():
+        assert page.h1 is not None, name
+        assert len(page.article.get_text()) > 400, f"{name} is nearly empty"
+
+
+def test_book_is_built_by_version_one():
+    assert importlib.metadata.version("jupyter-book").startswith("1.")
+
+
+def test_no_cell_failed(pages):
+    assert not list(HTML.glob("reports/**/*.err.log"))
+    for name, page in pages.items():
+        assert "Traceback (most recent call last)" not in page.get_text(), name
+
+
+def test_every_picture_says_what_it_shows(pages):
+    for name, page in pages.items():
+        for image in page.article.find_all("img"):
+            alt = image.get("alt", "")
+            assert len(alt) > 20, f"{name}: {image['src']} has alt text {alt!r}"
+            assert not re.search(r"_build|\.png$", alt), f"{name}: {alt}"
+
+
+def test_every_internal_link_leads_somewhere(pages):
+    anchors = {}
+    for name, page in pages.items():
+        for link in page.find_all("a", href=True):
+            parts = urlsplit(link["href"])
+            if parts.scheme or parts.netloc or not link["href"].strip("#"):
+                continue
+            target = (
+                (HTML / name).parent / unquote(parts.path) if parts.path else HTML / f"{name}.html"
+            )
+            target = target.resolve()
+            assert target.exists(), f"{name}: {link['href']}"
+            if parts.fragment and target.suffix == ".html":
+                known = anchors.setdefault(target, _ids(target))
+                assert unquote(parts.fragment) in known, f"{name}: {link['href']}"
+
+
+def _ids(path: Path) -> set[str]:
+    page = BeautifulSoup(path.read_text(), "html.parser")
+    return {tag["id"] for tag in page.find_all(id=True)}
+
+
+def test_no_markup_is_left_over(pages):
+    for name, page in pages.items():
+        text = "".join(
+            block.get_text() for block in page.article.find_all(["p", "li", "figcaption", "h2"])
+        )
+        leftover = re.search(r"\{(numref|ref|term|cite:?\w*|doc|eq)\}", text)
+        assert not leftover, f"{name}: {leftover and leftover[0]} is shown as text"
+
+
+def test_no_slider_is_shown_that_cannot_move(pages):
+    for name, page in pages.items():
+        assert "application/vnd.jupyter.widget" not in str(page), name
+
+
+def test_hidden_checks_stay_hidden(pages):
+    for name, page in pages.items():
+        for cell in page.article.find_all(class_="tag_test"):
+            pytest.fail(f"{name} shows a hidden check: {cell.get_text()[:80]}")

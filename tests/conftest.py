@@ -1,0 +1,63 @@
+"""What all tests share: the digits, the trained networks, and hypothesis that repeats itself."""
+
+import matplotlib as mpl
+import pytest
+import torch
+from hypothesis import settings
+
+from snnlib import (
+    activation_scales,
+    convert,
+    load_digits,
+    load_trained_cnn,
+    normalize_weights,
+)
+
+mpl.use("Agg")
+settings.register_profile("course", deadline=None, derandomize=True, max_examples=40, database=None)
+settings.load_profile("course")
+
+
+@pytest.fixture(scope="session")
+def train():
+    """The first 100 training images of each class."""
+    return load_digits("train", per_class=100)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """The first 10 test images of each class."""
+    return load_digits("test", per_class=10)
+
+
+@pytest.fixture(scope="session")
+def cnn():
+    """The shipped network, as trained."""
+    return load_trained_cnn("digits")
+
+
+@pytest.fixture(scope="session")
+def balanced(cnn, train):
+    """The shipped network with activations of about 1."""
+    return normalize_weights(cnn, activation_scales(cnn, train.images, percentile=99.9))
+
+
+@pytest.fixture
+def snn(balanced):
+    """The spiking network that the defaults give, at rest."""
+    return convert(balanced)
+
+
+@pytest.fixture
+def example_snn(cnn):
+    """The spiking network of MathWorks' example, at rest."""
+    return convert(cnn, reset="zero", initial_potential=0.0, pooling="spiking", readout="spikes")
+
+
+@pytest.fixture(autouse=True)
+def torch_settings():
+    """Torch's global settings are after each test what they were before."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision(precision)

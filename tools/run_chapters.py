@@ -1,0 +1,22 @@
+"""Run every chapter's notebook and compare the outputs that must not change.
+
+A cell tagged `nbval-check-output` must print again what is stored in the notebook.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+CHAPTERS = Path(__file__).parent.parent / "chapters"
+
+OPTIONS = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
+WARNINGS = ["-W", "ignore"]  # those of the notebook machinery; the library's are errors in tests/
+
+
+def main() -> int:
+    command = [sys.executable, "-m", "pytest", *OPTIONS, *WARNINGS, str(CHAPTERS), *sys.argv[1:]]
+    return subprocess.run(command).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
