@@ -52,6 +52,10 @@ class Digits:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        shape = list(self.images.shape[1:])
+        return f"Digits({len(self):,} images {shape}, {len(self.class_names)} classes)"
+
     def __getitem__(self, index: slice | Tensor) -> "Digits":
         """A smaller Digits: `digits[:100]`, or `digits[mask]`."""
         return Digits(self.images[index], self.labels[index], self.class_names)
@@ -137,7 +141,10 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
         raise ValueError(f"labels have shape {list(labels.shape)}; expected [{images}], one each.")
     low, high = torch.aminmax(labels)
     if low < 0 or high >= classes:
-        raise ValueError(f"labels span {low}..{high}; {classes} classes allow 0..{classes - 1}.")
+        raise ValueError(
+            f"labels span {low}..{high}; {classes} classes allow 0..{classes - 1}. "
+            "Labels counted from 1: subtract 1."
+        )
 
 
 def _first_of_each_class(labels: np.ndarray, per_class: int) -> np.ndarray:

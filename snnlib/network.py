@@ -130,7 +130,7 @@ class SpikingLayer(nn.Module):
         """For how many steps every potential of the layer is exact."""
         units = 2.0**self.fraction_bits
         room = 2 ** (FLOAT64_BITS if self.neuron.wide else FLOAT32_BITS) - self._threshold * units
-        return int(room // max(self._largest_current * units, 1.0))
+        return max(0, int(room // max(self._largest_current * units, 1.0)))
 
     @property
     def _threshold(self) -> float:
@@ -190,6 +190,28 @@ class SpikingNetwork(nn.Module):
         self._steps_left = None
         for layer in self.layers:
             layer.neuron.reset()
+
+    def exact_for(self, steps: int) -> "SpikingNetwork":
+        """The network itself, or its wide copy if only that is exact for so many steps.
+
+        Parameters
+        ----------
+        steps : int
+
+        Returns
+        -------
+        SpikingNetwork
+
+        Raises
+        ------
+        ValueError
+            If even float64 could not hold every potential exactly.
+        """
+        network = self if steps <= self.exact_steps else self.wide()
+        if steps > network.exact_steps:
+            limit = network.exact_steps
+            raise ValueError(f"steps is {steps}; potentials are exact for {limit} at most.")
+        return network
 
     def wide(self) -> "SpikingNetwork":
         """A copy, at rest, that keeps all potentials in float64: slower, exact for longer.

@@ -108,7 +108,7 @@ class IFNeuron(nn.Module):
         spikes = torch.empty_like(current)
         torch.ge(self.v, self.threshold, out=spikes)
         if self.reset_rule == "subtract":
-            self.v -= spikes * self.threshold
+            self.v.addcmul_(spikes.to(self.v.dtype), self.threshold.to(self.v.dtype), value=-1)
         else:
             self.v.masked_fill_(spikes.bool(), 0.0)
         return spikes

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 from snnlib.data import Digits, check_images
 from snnlib.encoding import ConstantEncoder, PoissonEncoder
 from snnlib.engines import StepOutput, clock
+from snnlib.engines.clock import exact_arithmetic
 from snnlib.network import SpikingNetwork
 from snnlib.training import confusion_counts
 
@@ -117,6 +118,12 @@ class Recording:
     potentials: dict[str, Tensor]
     decisions: Tensor
 
+    @property
+    def output(self) -> Tensor:
+        """[T, classes]: output spikes so far, or the output potential if it never spikes."""
+        name = list(self.potentials)[-1]
+        return self.spikes[name].cumsum(0) if name in self.spikes else self.potentials[name]
+
 
 def simulate(
     snn: SpikingNetwork,
@@ -212,17 +219,17 @@ def record(
     ------
     ValueError
         For another number of steps or an image that does not fit the network.
-    RuntimeError
-        For more steps than the network's ``exact_steps``; record on ``snn.wide()`` then.
     """
     _check_steps(steps)
     batch = image.unsqueeze(0)
     check_images(batch)
     stream = encoder.stream(batch, torch.tensor([index]))
+    snn = snn.exact_for(steps)
     trace = _Trace(snn)
     snn.reset()
     for step in range(steps):
-        trace.add(stream(step))
+        with exact_arithmetic():
+            trace.add(stream(step))
     snn.reset()
     return trace.recording(image)
 

@@ -9,17 +9,27 @@ import matplotlib.pyplot as plt
 import torch
 from IPython.display import display
 from matplotlib.figure import Figure
-from torch import Tensor
+from torch import Tensor, nn
 
 from snnlib import plotting
+from snnlib.balancing import activation_scales, normalize_weights
+from snnlib.conversion import convert
+from snnlib.data import Digits
+from snnlib.encoding import PoissonEncoder
 from snnlib.neurons import RESETS, if_step
-from snnlib.simulation import SimulationResult
+from snnlib.simulation import SimulationResult, simulate
+from snnlib.training import evaluate
 
 
 def neuron_slider(inputs: Tensor, weights: Tensor) -> ipywidgets.Widget:
     """Chapter 2: a neuron at work, with another first weight, threshold or reset.
 
-    inputs  [T, I] spikes, 0 or 1;  weights  [I] [threshold units]
+    Parameters
+    ----------
+    inputs : Tensor [T, I]
+        Spikes, 0 or 1.
+    weights : Tensor [I]
+        Of the inputs [threshold units].
     """
 
     def draw(weight: float, threshold: float, reset: str) -> Figure:
@@ -34,6 +44,55 @@ def neuron_slider(inputs: Tensor, weights: Tensor) -> ipywidgets.Widget:
         weight=ipywidgets.FloatSlider(first, min=-1, max=1, description="weight w₁", **look),
         threshold=ipywidgets.FloatSlider(1, min=0.25, max=2, description="threshold", **look),
         reset=ipywidgets.ToggleButtons(options=RESETS, description="reset"),
+    )
+
+
+def percentile_slider(
+    cnn: nn.Sequential, activations: dict[str, Tensor], images: Tensor, digits: Digits
+) -> ipywidgets.Widget:
+    """Chapter 5: scales at another percentile, and the accuracy they give in 20 steps.
+
+    Parameters
+    ----------
+    cnn : nn.Sequential
+        The network to balance and convert.
+    activations : dict
+        {layer: [N, ...]} of `cnn`, drawn as histograms.
+    images : Tensor [N, C, H, W]
+        Training images to take the scales from.
+    digits : Digits
+        Test images; a few hundred, to stay quick.
+    """
+    cnn_accuracy = evaluate(cnn, digits).accuracy
+
+    def draw(percentile: float) -> Figure:
+        scales = activation_scales(cnn, images, percentile=percentile)
+        snn = convert(normalize_weights(cnn, scales))
+        result = simulate(snn, digits, steps=20, encoder=PoissonEncoder(1.0))
+        return plotting.plot_percentile(activations, scales, result, cnn_accuracy)
+
+    percentile = ipywidgets.SelectionSlider(
+        options=(20, 50, 80, 90, 95, 99, 99.5, 99.9, 100),
+        value=99.9,
+        description="percentile",
+        continuous_update=False,
+    )
+    return _panel(draw, percentile=percentile)
+
+
+def spike_image_slider(image: Tensor) -> ipywidgets.Widget:
+    """Chapter 4: the spikes of an image [1, H, W] at its first three steps, by rate and seed."""
+
+    def draw(max_rate: float, seed: int) -> Figure:
+        encoder = PoissonEncoder(max_rate, seed)
+        frames = [encoder.encode(image.unsqueeze(0), step) for step in range(3)]
+        return plotting.plot_spike_images(image, torch.cat(frames))
+
+    rate = {"min": 0.05, "max": 1, "step": 0.05, "continuous_update": False}
+    return _panel(
+        draw,
+        max_rate=ipywidgets.FloatSlider(0.4, description="max_rate", **rate),
+        seed=ipywidgets.IntSlider(0, 0, 99, description="seed", continuous_update=False),
     )
 
 

@@ -18,6 +18,12 @@ settings.register_profile("course", deadline=None, derandomize=True, max_example
 settings.load_profile("course")
 
 
+def pytest_configure(config):
+    """Torch's tensors still speak the array protocol of numpy 1; figures are drawn from them."""
+    for start in ("__array__ implementation", "__array_wrap__ must accept"):
+        config.addinivalue_line("filterwarnings", f"ignore:{start}:DeprecationWarning")
+
+
 @pytest.fixture(scope="session")
 def train():
     """The first 100 training images of each class."""
@@ -56,8 +62,9 @@ def example_snn(cnn):
 
 @pytest.fixture(autouse=True)
 def torch_settings():
-    """Torch's global settings are after each test what they were before."""
+    """One thread, as threads only wait for each other on small networks; all restored after."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
     torch.set_float32_matmul_precision(precision)

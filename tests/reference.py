@@ -160,7 +160,7 @@ def pixel_levels(images: np.ndarray, max_rate: float = 1.0) -> np.ndarray:
 
 def poisson_spikes(images: np.ndarray, max_rate: float, seed: int, index, step: int) -> np.ndarray:
     """The course's counter-based spikes [N, C, H, W]."""
-    image_keys = mix(np.array(index) ^ mix(seed ^ 0x9E3779B9))
+    image_keys = mix(np.asarray(index) ^ mix(seed ^ 0x9E3779B9))
     step_keys = mix(image_keys ^ step).reshape(-1, 1, 1, 1)
     pixel_keys = mix(np.arange(1, images[0].size + 1)).reshape(images[0].shape)
     draws = mix(step_keys ^ pixel_keys) >> 8

@@ -40,32 +40,24 @@ def run(
     ValueError
         If ``steps`` is beyond what even float64 holds exactly.
     """
-    snn = _wide_enough(snn, steps)
-    snn.reset()
-    try:
-        with torch.inference_mode(), exact_arithmetic():
-            yield from _steps(snn, images, steps, encoder, index)
-    finally:
-        snn.reset()
-
-
-def _steps(
-    snn: SpikingNetwork, images: Tensor, steps: int, encoder, index: Tensor
-) -> Iterator[StepOutput]:
+    snn = snn.exact_for(steps)
     stream, fan_outs = encoder.stream(images, index), snn.fan_outs()
     counts = torch.zeros(len(images), 1, device=images.device)
-    x = stream(0)
-    current = snn.input_current(x)
-    for step in range(steps):
-        if step and not encoder.constant:
-            x = stream(step)
-            current = snn.input_current(x)
-        emitted = {} if encoder.constant else {"input": x}
-        for layer, output in snn.propagate(current):
-            if layer.spiking:
-                emitted[layer.name] = output
-        counts = counts + (output if layer.spiking else torch.zeros_like(output))
-        yield StepOutput(counts, layer.v.clone(), *_tally(emitted, fan_outs))
+    snn.reset()
+    try:
+        for step in range(steps):
+            with exact_arithmetic():
+                if step == 0 or not encoder.constant:
+                    x = stream(step)
+                    current = snn.input_current(x)
+                emitted = dict(snn.propagate(current))
+            last, output = next(reversed(emitted.items()))
+            counts = counts + (output if last.spiking else torch.zeros_like(output))
+            spikes = {layer.name: out for layer, out in emitted.items() if layer.spiking}
+            spikes |= {} if encoder.constant else {"input": x}
+            yield StepOutput(counts, last.v.clone(), *_tally(spikes, fan_outs))
+    finally:
+        snn.reset()
 
 
 def _tally(emitted: dict[str, Tensor], fan_outs: dict[str, Tensor]) -> tuple[dict[str, int], int]:
@@ -77,16 +69,6 @@ def _tally(emitted: dict[str, Tensor], fan_outs: dict[str, Tensor]) -> tuple[dic
         if name in fan_outs:  # nothing listens to the output layer
             operations += int((per_neuron * fan_outs[name]).sum())
     return spikes, operations
-
-
-def _wide_enough(snn: SpikingNetwork, steps: int) -> SpikingNetwork:
-    """The network, or its wide copy where float32 could not hold every potential."""
-    if steps <= snn.exact_steps:
-        return snn
-    wide = snn.wide()
-    if steps > wide.exact_steps:
-        raise ValueError(f"steps is {steps}; potentials are exact for {wide.exact_steps} at most.")
-    return wide
 
 
 @contextmanager

@@ -3,12 +3,27 @@
 Each function returns the figure it drew; `use_course_style()` comes first.
 """
 
+from snnlib.plotting.balancing import (
+    plot_activation_histograms,
+    plot_factors,
+    plot_percentile,
+    plot_rates,
+    plot_scale_curves,
+)
 from snnlib.plotting.confusion import draw_confusion
 from snnlib.plotting.digits import (
     plot_class_balance,
     plot_digits,
     plot_pixel_histogram,
     plot_pixel_values,
+)
+from snnlib.plotting.encoding import (
+    plot_mean_error,
+    plot_mean_images,
+    plot_output_counts,
+    plot_spike_images,
+    plot_spike_statistics,
+    plot_switches,
 )
 from snnlib.plotting.live import LiveCurves
 from snnlib.plotting.neuron import (
@@ -25,22 +40,45 @@ from snnlib.plotting.simulation import (
     plot_raster,
 )
 from snnlib.plotting.style import use_course_style
+from snnlib.plotting.training import (
+    LiveTraining,
+    plot_architecture,
+    plot_pooling,
+    plot_rate_gaps,
+    plot_recipes,
+)
 
 __all__ = [
     "LiveCurves",
+    "LiveTraining",
     "draw_confusion",
     "plot_accuracy",
+    "plot_activation_histograms",
+    "plot_architecture",
     "plot_class_balance",
     "plot_confusion_at",
     "plot_confusion_strip",
     "plot_decision",
     "plot_digits",
+    "plot_factors",
+    "plot_mean_error",
+    "plot_mean_images",
     "plot_neuron",
+    "plot_output_counts",
+    "plot_percentile",
     "plot_pixel_histogram",
     "plot_pixel_values",
+    "plot_pooling",
     "plot_potentials",
     "plot_raster",
     "plot_rate_curves",
     "plot_rate_error",
+    "plot_rate_gaps",
+    "plot_rates",
+    "plot_recipes",
+    "plot_scale_curves",
+    "plot_spike_images",
+    "plot_spike_statistics",
+    "plot_switches",
     "use_course_style",
 ]

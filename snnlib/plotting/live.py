@@ -45,4 +45,5 @@ class LiveCurves:
             ax = self.figure.axes[0]
             ax.relim()
             ax.autoscale_view(scalex=False)
-            self.handle.update(self.figure)
+            if self.handle:  # there is none outside a notebook
+                self.handle.update(self.figure)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,9 +16,18 @@ from snnlib.plotting.style import INPUT, METHODS, MUTED, OUTPUT, POTENTIAL, REFE
 RESET_DELAY = 0.4  # of a step: the reset is drawn this much after the input, so that both show
 EXCESS = "#F6D9CA"  # a pale OUTPUT: what stands above the threshold
 
+LARGE = {  # text of a figure with much in it, still readable on a phone
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+}
+
 Run = tuple[ArrayLike, ArrayLike, ArrayLike]  # [T] potential before reset, spikes, potential after
 
 
+@mpl.rc_context(LARGE)
 def plot_neuron(
     inputs: Tensor,
     weights: Tensor,
@@ -29,17 +39,21 @@ def plot_neuron(
 ) -> Figure:
     """A neuron at work: input spikes, potential with threshold, output spikes, and the wiring.
 
-    inputs         [T, I] spikes, 0 or 1;  weights  [I] [threshold units]
-    before, after  [T] potential before and after the reset of each step, from rest
-    spikes         [T] output spikes, 0 or 1
+    Parameters
+    ----------
+    inputs : Tensor [T, I]
+        Spikes, 0 or 1.
+    weights : Tensor [I]
+        Of the inputs [threshold units].
+    before, spikes, after : array [T]
+        Potential before the reset of each step, output spikes, potential after it.
     """
     fig = plt.figure(figsize=(7.2, 5.4), layout="none")
-    top = fig.add_axes((0.3, 0.69, 0.68, 0.265))
+    top = fig.add_axes((0.3, 0.685, 0.68, 0.265))
     middle = fig.add_axes((0.3, 0.275, 0.68, 0.345), sharex=top)
     bottom = fig.add_axes((0.3, 0.105, 0.68, 0.08), sharex=top)
-    panels = (top, middle, bottom)
     times = np.flatnonzero(spikes) + 1
-    for ax in panels:
+    for ax in (panels := (top, middle, bottom)):
         ax.vlines(times, 0, 1, color=MUTED, linewidth=0.8, transform=ax.get_xaxis_transform())
         ax.tick_params(axis="x", labelbottom=ax is bottom)
     _draw_inputs(top, inputs)
@@ -70,8 +84,12 @@ def plot_potentials(runs: Mapping[str, Run], *, threshold: float = 1.0) -> Figur
 def plot_rate_curves(z: Tensor, rates: Mapping[str, Mapping[str, Tensor]]) -> Figure:
     """Rate against constant input beside ReLU: a panel for each reset, a curve for each label.
 
-    z      [n] inputs [threshold units/step], increasing
-    rates  {panel: {label: [n] rate [spikes/step]}}
+    Parameters
+    ----------
+    z : Tensor [n]
+        Inputs, increasing [threshold units/step].
+    rates : {panel: {label: Tensor [n]}}
+        Rates [spikes/step].
     """
     fig, axes = plt.subplots(1, len(rates), figsize=(7.2, 3.5), sharey=True)
     for ax, (name, curves) in zip(axes, rates.items(), strict=True):
@@ -132,7 +150,7 @@ def _draw_potential(
     ax.plot(
         start[fired], before[fired], "o", color=OUTPUT, markersize=6, zorder=3, label="output spike"
     )
-    ax.set_ylabel("potential [threshold units]" if threshold == 1 else "potential")
+    ax.set_ylabel("potential\n[threshold units]" if threshold == 1 else "potential")
     low, high = min(0, value.min()), max(threshold, value.max())
     ax.set_ylim(low - 0.06 * (high - low), high + 0.1 * (high - low))
 
@@ -157,7 +175,7 @@ def _draw_wiring(fig: Figure, panels: tuple[Axes, Axes, Axes], weights: Tensor) 
     for row, weight in enumerate(weights.tolist()):
         angle = np.radians(100 - 75 * row / max(1, len(weights) - 1))
         end = x + radius * np.cos(angle), y + radius * np.sin(angle)
-        start = 1.2, _height(top, len(weights) - row - 0.65)
+        start = 1.04, _height(top, len(weights) - row - 0.65)
         _draw_synapse(canvas, start, end, weight)
         canvas.text(2.1, start[1], f"$w_{row + 1} = {weight:g}$", va="center", ha="right")
     arrow = {"arrowstyle": "-|>", "color": OUTPUT, "linewidth": 2.8, "mutation_scale": 16}

@@ -22,7 +22,7 @@ def plot_overview(recording: Recording, class_names: tuple[str, ...], label: int
     for ax in (pixels, spikes):
         bare(ax)
     _draw_raster(raster, recording)
-    _draw_decision(decision, recording.potentials["output"], class_names, label)
+    _draw_decision(decision, recording.output, class_names, label)
     return fig
 
 

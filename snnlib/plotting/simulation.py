@@ -9,12 +9,13 @@ from torch import Tensor
 
 from snnlib.plotting.confusion import draw_confusion
 from snnlib.plotting.style import (
+    HIDDEN,
+    INPUT,
     METHODS,
     MUTED,
     OUTPUT,
     REFERENCE,
     bare,
-    layer_color,
     percent_axis,
 )
 from snnlib.simulation import UNDECIDED, Recording, SimulationResult
@@ -44,12 +45,11 @@ def plot_accuracy(
 def plot_raster(recording: Recording, *, neurons: int = 60) -> Figure:
     """Which neuron spikes when: the image, then a panel a layer, the busiest `neurons` of each."""
     rows = {"input": recording.input, **recording.spikes}
-    heights = [1.0] * len(rows)
-    fig, axes = plt.subplots(
-        len(rows), 1, figsize=(7.2, 1.25 * len(rows) + 0.6), sharex=True, height_ratios=heights
-    )
+    output = list(recording.potentials)[-1]
+    fig, axes = plt.subplots(len(rows), 1, figsize=(7.2, 1.25 * len(rows) + 0.6), sharex=True)
     for ax, (name, spikes) in zip(np.atleast_1d(axes), rows.items(), strict=True):
-        _draw_raster(ax, name, spikes.flatten(1), neurons)
+        color = {"input": INPUT, output: OUTPUT}.get(name, HIDDEN)
+        _draw_raster(ax, name, spikes.flatten(1), neurons, color)
     axes[-1].set(xlabel="time step", xlim=(0.3, len(recording.input) + 0.7))
     return fig
 
@@ -60,14 +60,15 @@ def plot_decision(recording: Recording, class_names: tuple[str, ...], label: int
     image.imshow(recording.image[0], vmin=0, vmax=1)
     image.set_title(f"a {class_names[label]}")
     bare(image)
-    output = _output(recording)  # [T, C]
+    output = recording.output  # [T, C]
     steps = np.arange(1, len(output) + 1)
     for digit, curve in enumerate(output.T):
         strong = digit == label
         curves.step(steps, curve, where="mid", color=OUTPUT if strong else MUTED, zorder=2 + strong)
     _name_ends(curves, output[-1], class_names, label)
     _write_decisions(curves, recording.decisions, class_names, label)
-    readout = "output spikes" if "output" in recording.spikes else "output potential"
+    spiking = len(recording.spikes) == len(recording.potentials)
+    readout = "output spikes" if spiking else "output potential"
     curves.set(xlabel="time step", ylabel=f"{readout} so far", xlim=(0, len(output) + 1))
     return fig
 
@@ -97,11 +98,11 @@ def plot_confusion_at(result: SimulationResult, class_names: tuple[str, ...], st
     return fig
 
 
-def _draw_raster(ax: Axes, name: str, spikes: Tensor, neurons: int) -> None:
+def _draw_raster(ax: Axes, name: str, spikes: Tensor, neurons: int, color: str) -> None:
     """Dots at (step, neuron) [T, n], for the busiest neurons in their own order."""
     busiest = spikes.sum(0).topk(min(neurons, spikes.shape[1])).indices.sort().values
     step, neuron = spikes[:, busiest].nonzero(as_tuple=True)
-    ax.scatter(step + 1, neuron, s=5, color=layer_color(name), linewidths=0)
+    ax.scatter(step + 1, neuron, s=5, color=color, linewidths=0)
     ax.set(ylim=(-1, len(busiest)), yticks=[])
     rate = spikes.mean().item()
     ax.set_title(
@@ -109,13 +110,6 @@ def _draw_raster(ax: Axes, name: str, spikes: Tensor, neurons: int) -> None:
         fontsize=9,
     )
     ax.set_ylabel("neuron")
-
-
-def _output(recording: Recording) -> Tensor:
-    """[T, C]: cumulative spikes of the output, or its potential if it never spikes."""
-    if "output" in recording.spikes:
-        return recording.spikes["output"].cumsum(0)
-    return recording.potentials["output"]
 
 
 def _name_ends(ax: Axes, ends: Tensor, class_names: tuple[str, ...], label: int) -> None:

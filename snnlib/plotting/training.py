@@ -1,6 +1,5 @@
 """Figures of chapter 3: what a rate can follow, the network, and how it learns."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import matplotlib.pyplot as plt
@@ -9,6 +8,7 @@ from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
 from snnlib.plotting.style import (
@@ -48,20 +48,18 @@ class LiveTraining:
     def _draw(self, history: History) -> None:
         for ax in (self.loss, self.accuracy):
             ax.clear()
-        _draw_history(self.loss, history.loss, HIDDEN, "training images")
-        _draw_history(self.accuracy, history.accuracy, HIDDEN, "training images")
+        trained, tested, *_ = METHODS
+        _draw_history(self.loss, history.loss, trained, "training images")
+        _draw_history(self.accuracy, history.accuracy, trained, "training images")
         if history.validation_accuracy:
-            _draw_history(self.accuracy, history.validation_accuracy, OUTPUT, "test images")
+            _draw_history(self.accuracy, history.validation_accuracy, tested, "test images")
         self.loss.set(ylabel="mean loss", ylim=(0, None))
-        self.accuracy.set(ylabel="accuracy", ylim=(0.6, 1.01))
-        percent_axis(self.accuracy.yaxis)
         for ax in (self.loss, self.accuracy):
-            ax.set(xlabel="epoch", xlim=(0.5, self.epochs + 0.5))
-            ax.grid(axis="y")
-        self.accuracy.legend(loc="lower right")
+            _draw_epochs(ax, self.epochs)
+        _draw_accuracies(self.accuracy)
 
 
-def plot_activations(current: Tensor, rate: Tensor, functions: dict[str, Callable]) -> Figure:
+def plot_rate_gaps(current: Tensor, rate: Tensor, functions: dict[str, Callable]) -> Figure:
     """The measured rate of a neuron beside each activation function; their gap is shaded."""
     fig, axes = plt.subplots(1, len(functions), figsize=(7.2, 2.9), sharex=True, sharey=True)
     for ax, (name, function) in zip(axes, functions.items(), strict=True):
@@ -94,21 +92,18 @@ def plot_pooling(cases: dict[str, tuple[Tensor, Tensor]]) -> Figure:
 
 
 def plot_architecture(cnn: nn.Sequential, input_shape: tuple[int, int, int]) -> Figure:
-    """Every stack of maps to scale, its shape below it, and what leads to it above."""
-    fig, ax = plt.subplots(figsize=(7.2, 2.9))
-    left, gap = 0.0, 15.0
+    """Every stack of maps to scale, its shape below, and on the way to it the layer's weights."""
+    fig, ax = plt.subplots(figsize=(7.2, 1.9))
+    left, gap = 0.0, 19.0
     for notation, name, shape, weights in _stages(cnn, input_shape):
-        width, top = _draw_stack(ax, left, shape, layer_color(name))
-        label = f"{name}\n" + " × ".join(map(str, shape))
-        ax.annotate(label, (left + width / 2, -3), ha="center", va="top", fontsize=9)
         if notation:
-            middle = left - gap / 2
-            arrow = {"arrowstyle": "->", "color": REFERENCE}
-            ax.annotate("", (left - 2, 0), (left - gap + 2, 0), arrowprops=arrow)
-            ax.annotate(notation, (middle, 2), ha="center", weight="bold")
-            ax.annotate(f"{weights:,}" if weights else "", (middle, -2), ha="center", va="top")
-        left += width + gap
-    ax.set(xlim=(-4, left - gap + 4), aspect="equal")
+            _draw_arrow(ax, left, gap, notation, weights)
+            left += gap
+        width = _draw_stack(ax, left, shape, layer_color(name))
+        label = f"{name}\n" + "x".join(map(str, shape))
+        ax.annotate(label, (left + width / 2, -2), ha="center", va="top", fontsize=9)
+        left += width
+    ax.set(xlim=(-4, left + 4), ylim=(-13, 30), aspect="equal")
     bare(ax)
     return fig
 
@@ -119,18 +114,31 @@ def plot_recipes(rates: dict[str, Sequence[float]], histories: dict[str, History
     for color, name in zip(METHODS, histories, strict=False):
         _draw_history(rate, rates[name], color, name)
         _draw_history(accuracy, histories[name].accuracy, color, name)
-    rate.set(xlabel="epoch", ylabel="learning rate", ylim=(0, None))
-    accuracy.set(xlabel="epoch", ylabel="accuracy while training", ylim=(0.6, 1.01))
-    percent_axis(accuracy.yaxis)
     for ax in (rate, accuracy):
-        ax.grid(axis="y")
-    accuracy.legend(loc="lower right")
+        _draw_epochs(ax, max(len(history.accuracy) for history in histories.values()))
+    rate.set(ylabel="learning rate", ylim=(0, None))
+    _draw_accuracies(accuracy)
+    accuracy.set_ylabel("accuracy while training")
     return fig
 
 
 def _draw_history(ax: Axes, values: Sequence[float], color: str, label: str) -> None:
     epochs = range(1, len(values) + 1)
     ax.plot(epochs, values, marker=".", markersize=5, color=color, label=label)
+
+
+def _draw_epochs(ax: Axes, epochs: int) -> None:
+    """The axis of time for `epochs` epochs, counted from 1."""
+    ax.set(xlabel="epoch", xlim=(0.5, epochs + 0.5))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(axis="y")
+
+
+def _draw_accuracies(ax: Axes) -> None:
+    """The axis of accuracy, with room for the first epoch."""
+    ax.set(ylabel="accuracy", ylim=(0.5, 1.01), yticks=[0.5, 0.6, 0.7, 0.8, 0.9, 1])
+    percent_axis(ax.yaxis)
+    ax.legend(loc="lower right")
 
 
 def _draw_train(ax: Axes, base: float, values: Tensor, color: str) -> None:
@@ -163,13 +171,27 @@ def _notation(layer: nn.Module) -> str:
     return f"{layer.out_features}" if isinstance(layer, nn.Linear) else ""
 
 
-def _draw_stack(ax: Axes, left: float, shape: Sequence[int], color: str) -> tuple[float, float]:
-    """One square a channel, each a little behind the one before it; returns width and height."""
-    channels, side = shape[0], shape[-1] if len(shape) == 3 else 2.0
-    shift = 0.25 if len(shape) == 3 else 0.0
-    depth = shift * (channels - 1)
-    for channel in reversed(range(channels)):
-        corner = (left + shift * channel, shift * channel if shift else side * channel)
+def _draw_arrow(ax: Axes, left: float, gap: float, notation: str, weights: int) -> None:
+    """An arrow from `left` across the gap, the layer above it and its weights below."""
+    middle, height = left + gap / 2, 9
+    ends = (left + gap - 1, height), (left + 1, height)
+    ax.annotate("", *ends, arrowprops={"arrowstyle": "->", "color": REFERENCE})
+    ax.annotate(notation, (middle, height + 1.5), ha="center", weight="bold")
+    if weights:
+        ax.annotate(
+            f"{weights:,}\nweights", (middle, height - 1), ha="center", va="top", fontsize=9
+        )
+
+
+def _draw_stack(ax: Axes, left: float, shape: Sequence[int], color: str) -> float:
+    """One square a channel, each a little behind the one before it; returns the width drawn.
+
+    Without height and width, the channels stand on each other instead.
+    """
+    flat = len(shape) == 1
+    side, across, up = (2.4, 0.0, 2.4) if flat else (shape[-1], 0.2, 0.1)
+    for channel in reversed(range(shape[0])):
+        corner = (left + across * channel, up * channel)
         look = {"facecolor": "white", "edgecolor": color, "linewidth": 0.7}
         ax.add_patch(Rectangle(corner, side, side, **look))
-    return side + depth, math.ceil(side * channels if not shift else side + depth)
+    return side + across * (shape[0] - 1)

@@ -1,0 +1,312 @@
+"""Each figure of the course is drawn once, from small data, and looked at from several sides."""
+
+import io
+from dataclasses import dataclass, field
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from matplotlib.text import Text
+
+from snnlib import (
+    History,
+    PoissonEncoder,
+    convert,
+    digit_cnn,
+    plotting,
+    record,
+    simulate,
+)
+from snnlib.plotting import style
+
+NAMES = tuple("0123456789")
+IMAGE = torch.rand(1, 28, 28, generator=torch.Generator().manual_seed(0))
+SPIKES = torch.tensor([0.0, 0, 1, 0, 1, 1])  # [T]
+POTENTIAL = torch.tensor([0.3, 0.6, 0.2, 0.9, 0.4, 0.1])  # [T]
+LAYERS = {"conv1": torch.rand(50) * 2, "conv2": torch.rand(40) * 3, "output": torch.rand(10)}
+HISTORY = History((2.0, 1.0, 0.5), (0.7, 0.8, 0.9), (0.65, 0.75, 0.85))
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def result(balanced, digits):
+    return simulate(convert(balanced), digits, steps=6, encoder=PoissonEncoder(1.0))
+
+
+@pytest.fixture(scope="module")
+def undecided(cnn, digits):
+    """A result in which no image is decided yet."""
+    snn = convert(cnn, reset="zero", pooling="spiking", readout="spikes")
+    return simulate(snn, digits, steps=2)
+
+
+@pytest.fixture(scope="module")
+def recording(balanced, digits):
+    return record(convert(balanced, readout="spikes"), digits.images[0], steps=20)
+
+
+@dataclass
+class Handle:
+    """Stands for the place in a notebook where a figure is shown."""
+
+    shown: list = field(default_factory=list)
+
+    def __call__(self, figure, display_id=None):
+        self.shown.append(figure)
+        return self
+
+    def update(self, figure):
+        self.shown.append(figure)
+
+
+def texts_of(figure) -> str:
+    figure.canvas.draw()
+    return "\n".join(text.get_text() for text in figure.findobj(Text) if text.get_visible())
+
+
+DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what must be written on it
+    "draw_confusion": (
+        lambda result, recording, digits: (result.confusion[-1], NAMES),
+        ["decision", "true class", "right | wrong"],
+    ),
+    "plot_accuracy": (
+        lambda result, recording, digits: ({"rate 1.0": result},),
+        ["time step", "test accuracy", "rate 1.0"],
+    ),
+    "plot_activations": (
+        lambda *_: (LAYERS,),
+        ["activation", "number of activations", "conv1", "output"],
+    ),
+    "plot_architecture": (lambda *_: (digit_cnn(), (1, 28, 28)), ["12c5", "64c5", "19,200"]),
+    "plot_class_balance": (
+        lambda result, recording, digits: (digits, digits[:50]),
+        ["class", "share of images", "100 images", "50 images"],
+    ),
+    "plot_confusion_at": (
+        lambda result, recording, digits: (result, NAMES, 3),
+        ["after step 3", "decision", "true class"],
+    ),
+    "plot_confusion_strip": (
+        lambda result, recording, digits: (result, NAMES, (1, 6)),
+        ["step 1", "step 6", "true class"],
+    ),
+    "plot_decision": (
+        lambda result, recording, digits: (recording, NAMES, 7),
+        ["time step", "output spikes so far", "a 7", "?"],
+    ),
+    "plot_digits": (lambda *_: (IMAGE.expand(3, 1, 28, 28), ["a", "b", "c"]), ["a", "b", "c"]),
+    "plot_factors": (
+        lambda *_: ({1.0: (SPIKES / 2, SPIKES, POTENTIAL), 2.0: (SPIKES, SPIKES, POTENTIAL)},),
+        ["time step", "membrane potential [threshold units]", "input for 1.5 spikes, sent 3"],
+    ),
+    "plot_mean_error": (
+        lambda *_: ([1, 4], {"random": [0.4, 0.2], "regular": [0.3, 0.1]}, torch.ones(2) / 3),
+        ["time steps T", "error of the mean", "random", "theory"],
+    ),
+    "plot_mean_images": (lambda *_: (IMAGE, {1: IMAGE, 8: IMAGE}), ["1 step", "8 steps", "image"]),
+    "plot_neuron": (
+        lambda *_: (torch.stack([SPIKES] * 3, 1), torch.rand(3), POTENTIAL, SPIKES, POTENTIAL),
+        ["time step", "membrane potential", "threshold"],
+    ),
+    "plot_output_counts": (
+        lambda *_: ({"before": torch.arange(10), "after": torch.arange(10)}, 7),
+        ["class", "output spikes in 40 steps", "before"],
+    ),
+    "plot_percentile": (
+        lambda result, *_: (LAYERS, [torch.tensor(1.5)] * 3, result, 0.98),
+        ["conv1: scale 1.50", "activation", "time step", "test accuracy"],
+    ),
+    "plot_pixel_histogram": (
+        lambda result, recording, digits: (digits.images,),
+        ["grey level, 0 black to 255 white", "share of pixels"],
+    ),
+    "plot_pixel_values": (
+        lambda *_: (IMAGE, slice(4, 8), slice(6, 10)),
+        ["column [pixels]", "row [pixels]", str(round(IMAGE[0, 4, 6].item() * 255))],
+    ),
+    "plot_pooling": (
+        lambda *_: ({"apart": (SPIKES, 1 - SPIKES)},),
+        ["time step", "train A", "max of", "rate 1.0"],
+    ),
+    "plot_potentials": (
+        lambda *_: ({"subtract": (POTENTIAL, SPIKES, POTENTIAL)},),
+        ["time step", "subtract: 3 spikes"],
+    ),
+    "plot_raster": (
+        lambda result, recording, digits: (recording,),
+        ["time step", "neuron", "input", "conv1", "conv2", "output", "spikes/step"],
+    ),
+    "plot_rate_curves": (
+        lambda *_: (torch.arange(4.0), {"zero": {"a": torch.ones(4)}, "subtract": {}}),
+        ["input $z$ [threshold units/step]", "rate [spikes/step]", "ReLU"],
+    ),
+    "plot_rate_error": (
+        lambda *_: ([8, 16], {"subtract": [0.1, 0.05]}),
+        ["number of time steps $T$", "mean error [spikes/step]", "subtract"],
+    ),
+    "plot_rate_gaps": (
+        lambda *_: (torch.arange(8.0), torch.zeros(8), {"ReLU": torch.relu, "abs": torch.abs}),
+        ["input [thresholds/step]", "output [spikes/step]", "ReLU: off by 7"],
+    ),
+    "plot_rates": (
+        lambda *_: ({10: LAYERS, 40: LAYERS}, LAYERS),
+        ["rate [spikes/step]", "activation / scale", "conv1, 10 steps"],
+    ),
+    "plot_recipes": (
+        lambda *_: ({"a": [0.1, 0.1, 0.1]}, {"a": HISTORY}),
+        ["epoch", "learning rate", "accuracy while training"],
+    ),
+    "plot_scale_curves": (
+        lambda result, *_: ({"maximum": result, "99.9 %": result}, 0.98),
+        ["time step", "test accuracy", "maximum", "CNN"],
+    ),
+    "plot_spike_images": (
+        lambda *_: (IMAGE, IMAGE.round().expand(3, 1, 28, 28)),
+        ["image", f"{int(IMAGE.round().sum())} spikes"],
+    ),
+    "plot_spike_statistics": (
+        lambda *_: ((torch.arange(9.0), torch.arange(9.0)), (torch.ones(9), torch.ones(9))),
+        ["spikes in 20 steps", "share of windows", "steps between spikes"],
+    ),
+    "plot_switches": (
+        lambda result, *_: ({"example": result, "subtract": result, "linear pools": result},),
+        ["time step", "test accuracy", "subtract", "linear pools", "example"],
+    ),
+}
+OPTIONS = {"plot_output_counts": {"steps": 40}, "plot_spike_statistics": {"window": 20}}
+
+
+def test_every_figure_of_the_course_is_in_this_gallery():
+    functions = {name for name in plotting.__all__ if name.startswith(("plot_", "draw_"))}
+    assert functions == set(DRAWINGS)
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_a_figure_is_drawn_in_the_course_style_with_its_labels(name, result, recording, digits):
+    arguments, expected = DRAWINGS[name]
+    with plt.rc_context():
+        plotting.use_course_style()
+        draw = getattr(plotting, name)
+        figure = draw(*arguments(result, recording, digits), **OPTIONS.get(name, {}))
+        written = texts_of(figure)
+        figure.savefig(io.BytesIO())
+    for text in expected:
+        assert text in written
+
+
+def test_accuracy_is_drawn_as_it_was_measured(result):
+    (ax,) = plotting.plot_accuracy({"rate 1.0": result}, cnn_accuracy=0.97).axes
+    curve, cnn = ax.lines
+    assert curve.get_xdata().tolist() == [1, 2, 3, 4, 5, 6]
+    assert list(curve.get_ydata()) == result.accuracy.tolist()
+    assert set(cnn.get_ydata()) == {0.97}
+
+
+def test_a_raster_has_a_dot_for_each_spike(recording):
+    figure = plotting.plot_raster(recording, neurons=10**6)
+    dots = [len(ax.collections[0].get_offsets()) for ax in figure.axes]
+    assert dots[0] == recording.input.sum()
+    assert dots[1:] == [spikes.sum() for spikes in recording.spikes.values()]
+
+
+def test_a_raster_begins_at_step_1_and_ends_at_the_last(recording):
+    white = record_of(torch.ones(20, 1, 28, 28), recording)
+    dots = plotting.plot_raster(white).axes[0].collections[0].get_offsets()
+    assert (dots[:, 0].min(), dots[:, 0].max()) == (1, 20)
+
+
+def record_of(inputs, recording):
+    return type(recording)(recording.image, inputs, {}, {}, recording.decisions)
+
+
+def test_a_decision_is_drawn_from_the_spikes_of_each_class(recording):
+    curves = plotting.plot_decision(recording, NAMES, 7).axes[1]
+    drawn = [line.get_ydata()[-1] for line in curves.lines[:10]]
+    assert drawn == recording.spikes["output"].sum(0).tolist()
+
+
+def test_a_confusion_chart_shows_every_count(result):
+    chart, summary = plotting.plot_confusion_at(result, NAMES, 6).axes
+    counts = [int(text.get_text()) for text in chart.texts]
+    assert counts == result.confusion[5].flatten().tolist()
+    shares = [bar.get_width() for bar in summary.patches[:10]]
+    assert shares == pytest.approx((result.confusion[5].diagonal() / 10).tolist())
+
+
+def test_undecided_images_count_as_wrong_in_the_row_summary(undecided):
+    assert undecided.undecided.tolist() == [1, 1]
+    _, summary = plotting.plot_confusion_at(undecided, NAMES, 1).axes
+    assert [bar.get_width() for bar in summary.patches] == [0] * 10 + [1] * 10
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_confusion_can_be_drawn_of_images_that_lack_some_classes(balanced, digits, count):
+    few = simulate(convert(balanced), digits[:count], steps=2)
+    plotting.plot_confusion_at(few, NAMES, 2).canvas.draw()
+    plotting.plot_confusion_strip(few, NAMES, (1, 2)).canvas.draw()
+
+
+def test_a_strip_may_have_one_chart(result):
+    assert len(plotting.plot_confusion_strip(result, NAMES, (3,)).axes) == 1
+
+
+def test_live_curves_grow_and_replace_points(monkeypatch):
+    handle = Handle()
+    monkeypatch.setattr("snnlib.plotting.live.display", handle)
+    curves = plotting.LiveCurves(["SNN"], xlabel="time step", ylabel="accuracy", xmax=3)
+    for x, y in ((1, 0.2), (2, 0.5), (1, 0.3), (3, 0.9)):
+        curves.add(x, y)
+    xs, ys = curves.curves[0].get_data()
+    assert (list(xs), list(ys)) == ([1, 2, 3], [0.3, 0.5, 0.9])
+    assert len(handle.shown) == 5  # at the start and after each point
+    assert not plt.get_fignums()
+
+
+def test_live_curves_can_skip_redrawing_but_never_the_last_point(monkeypatch):
+    handle = Handle()
+    monkeypatch.setattr("snnlib.plotting.live.display", handle)
+    curves = plotting.LiveCurves(["a"], xlabel="x", ylabel="y", xmax=5, every=2)
+    for x in range(1, 6):
+        curves.add(x, 0.5)
+    assert len(handle.shown) == 1 + 3  # the start, then points 2, 4 and 5
+
+
+def test_live_training_draws_the_history_so_far(monkeypatch):
+    handle = Handle()
+    monkeypatch.setattr("snnlib.plotting.training.display", handle)
+    live = plotting.LiveTraining(epochs=3)
+    live(History((2.0,), (0.7,), (0.6,)))
+    live(HISTORY)
+    assert list(live.loss.lines[0].get_ydata()) == [2.0, 1.0, 0.5]
+    assert [list(line.get_ydata()) for line in live.accuracy.lines] == [
+        list(HISTORY.accuracy),
+        list(HISTORY.validation_accuracy),
+    ]
+    assert len(handle.shown) == 3
+
+
+@pytest.mark.parametrize("make", ["LiveCurves", "LiveTraining"])
+def test_live_figures_work_outside_a_notebook_too(make, capsys):
+    if make == "LiveTraining":
+        plotting.LiveTraining(epochs=3)(HISTORY)
+    else:
+        plotting.LiveCurves(["a"], xlabel="x", ylabel="y", xmax=5).add(1, 0.5)
+
+
+def test_layers_keep_their_colour_in_every_figure():
+    assert style.layer_color("input") == style.INPUT
+    assert style.layer_color("output") == style.OUTPUT
+    assert style.layer_color("conv1") == style.layer_color("pool2") == style.HIDDEN
+
+
+def test_drawing_leaves_results_as_they_were(result, recording):
+    before = result.confusion.clone(), recording.spikes["conv1"].clone()
+    plotting.plot_confusion_at(result, NAMES, 2)
+    plotting.plot_raster(recording)
+    assert torch.equal(result.confusion, before[0])
+    assert torch.equal(recording.spikes["conv1"], before[1])

@@ -1,0 +1,95 @@
+"""What the README promises of the shipped weights, measured in full: about two minutes."""
+
+import pytest
+import torch
+
+from snnlib import (
+    ConstantEncoder,
+    PoissonEncoder,
+    activation_scales,
+    convert,
+    evaluate,
+    load_digits,
+    load_trained_cnn,
+    normalize_weights,
+    simulate,
+    trained_facts,
+)
+
+POINT = 0.01  # one percentage point
+EXAMPLE = {"reset": "zero", "initial_potential": 0.0, "pooling": "spiking", "readout": "spikes"}
+
+
+@pytest.fixture(autouse=True)
+def all_threads(torch_settings, threads):
+    """These networks are large enough to share among threads."""
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def threads():
+    return torch.get_num_threads()
+
+
+@pytest.fixture(scope="module")
+def test_images():
+    """All 10,000 of them."""
+    return load_digits("test", per_class=None)
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    return load_trained_cnn("mnist")
+
+
+@pytest.fixture(scope="module")
+def cnn_accuracy(mnist, test_images):
+    return evaluate(mnist, test_images).accuracy
+
+
+@pytest.fixture(scope="module")
+def balanced(mnist):
+    """Scaled by the 99th percentile of the activations on the 5,000 training images."""
+    scales = activation_scales(mnist, load_digits("train").images, percentile=99.0)
+    return normalize_weights(mnist, scales)
+
+
+def gap(result, step, cnn_accuracy):
+    """By how much the accuracy after a step differs from the CNN's."""
+    return abs(result.accuracy[step - 1].item() - cnn_accuracy)
+
+
+def test_the_digits_network_is_right_in_98_5_percent_of_5000():
+    accuracy = evaluate(load_trained_cnn("digits"), load_digits("test")).accuracy
+    assert accuracy >= 0.985
+    assert accuracy == pytest.approx(trained_facts("digits")["accuracy_on_5000"], abs=2e-4)
+
+
+def test_the_mnist_network_is_right_in_99_45_percent_of_10000(cnn_accuracy):
+    assert cnn_accuracy >= 0.9945
+    assert cnn_accuracy == pytest.approx(trained_facts("mnist")["accuracy_on_10000"], abs=2e-4)
+
+
+def test_the_example_s_network_comes_within_half_a_point(mnist, test_images, cnn_accuracy):
+    result = simulate(convert(mnist, **EXAMPLE), test_images, encoder=PoissonEncoder(0.4))
+    assert gap(result, 40, cnn_accuracy) <= 0.5 * POINT
+
+
+def test_diehl_s_network_comes_within_0_15_points(mnist, test_images, cnn_accuracy):
+    scales = activation_scales(mnist, load_digits("train").images)
+    snn = convert(normalize_weights(mnist, scales), **EXAMPLE)
+    result = simulate(snn, test_images, encoder=PoissonEncoder(1.0))
+    assert gap(result, 40, cnn_accuracy) <= 0.15 * POINT
+
+
+def test_the_defaults_come_within_half_a_point_in_3_steps_and_0_05_in_40(
+    balanced, test_images, cnn_accuracy
+):
+    result = simulate(convert(balanced), test_images, encoder=PoissonEncoder(1.0))
+    assert gap(result, 3, cnn_accuracy) <= 0.5 * POINT
+    assert gap(result, 40, cnn_accuracy) <= 0.05 * POINT
+
+
+def test_constant_currents_come_within_0_1_points_in_3_steps(balanced, test_images, cnn_accuracy):
+    result = simulate(convert(balanced), test_images, steps=3, encoder=ConstantEncoder())
+    assert gap(result, 3, cnn_accuracy) <= 0.1 * POINT

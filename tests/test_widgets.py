@@ -1,0 +1,92 @@
+import ipywidgets
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from matplotlib.text import Text
+
+from snnlib import convert, simulate, widgets
+from snnlib.widgets import confusion_slider, neuron_slider, percentile_slider, spike_image_slider
+
+NAMES = tuple("0123456789")
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Every figure that a widget shows; errors are raised and not drawn."""
+    shown = []
+    monkeypatch.setattr(widgets, "display", shown.append)
+    yield shown
+    assert not plt.get_fignums()  # each figure was closed after it was shown
+
+
+def texts_of(figure) -> str:
+    figure.canvas.draw()
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def controls_of(panel) -> dict[str, ipywidgets.Widget]:
+    *controls, picture = panel.children
+    assert isinstance(picture, ipywidgets.Output)
+    return {control.description: control for control in controls}
+
+
+def test_the_step_slider_shows_the_confusion_of_its_step(figures, balanced, digits):
+    result = simulate(convert(balanced), digits, steps=4)
+    slider = controls_of(confusion_slider(result, NAMES))["time step"]
+    assert (slider.min, slider.max, slider.value) == (1, 4, 4)
+    slider.value = 2
+    assert "after step 4" in texts_of(figures[0])
+    assert "after step 2" in texts_of(figures[1])
+    assert f"{result.accuracy[1]:.2%}" in texts_of(figures[1])
+
+
+def test_the_neuron_sliders_change_weight_threshold_and_reset(figures):
+    inputs = (torch.rand(20, 3, generator=torch.Generator().manual_seed(0)) < 0.5).float()
+    controls = controls_of(neuron_slider(inputs, torch.tensor([0.5, 0.25, -0.25])))
+    controls["weight w₁"].value = 1.0
+    controls["threshold"].value = 0.5
+    controls["reset"].value = "zero"
+    assert len(figures) == 4
+    assert all("membrane potential" in texts_of(figure) for figure in figures)
+    assert len({picture_of(figure) for figure in figures}) == 4
+
+
+def test_the_spike_image_sliders_change_rate_and_seed(figures, digits):
+    image = digits.images[0]
+    controls = controls_of(spike_image_slider(image))
+    controls["max_rate"].value = 1.0
+    controls["seed"].value = 7
+    assert len({picture_of(figure) for figure in figures}) == 3
+    few, many = (spikes_of(figure) for figure in figures[:2])
+    assert all(a < b for a, b in zip(few, many, strict=True))
+
+
+def test_the_percentile_slider_shows_the_scales_and_their_accuracy(figures, cnn, train, digits):
+    activations = {}
+    x = train.images[:50]
+    for name, layer in cnn.named_children():
+        x = layer(x).detach()
+        if name in ("relu1", "relu2", "output"):
+            activations[name] = x
+    slider = controls_of(percentile_slider(cnn, activations, train.images[:50], digits[:20]))
+    slider["percentile"].value = 100
+    assert len(figures) == 2
+    assert all("test accuracy" in texts_of(figure) for figure in figures)
+    assert texts_of(figures[0]) != texts_of(figures[1])
+
+
+def test_an_error_while_drawing_is_not_swallowed(figures):
+    control = ipywidgets.IntSlider(1, 1, 3, description="n")
+    with pytest.raises(ZeroDivisionError):
+        widgets._panel(lambda n: n / 0, n=control)
+
+
+def picture_of(figure) -> bytes:
+    figure.canvas.draw()
+    return bytes(figure.canvas.buffer_rgba())
+
+
+def spikes_of(figure) -> list[int]:
+    """The number of spikes that is written above each spike image."""
+    lines = texts_of(figure).splitlines()
+    return [int(line.split()[-2]) for line in lines if line.endswith("spikes")]
