@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from snnlib.conversion import ConversionError, check_scales, input_factors, output_factors
+from snnlib.conversion import require_convertible
 from snnlib.data import check_images
-from snnlib.models import check_constraints, weighted_layers
+from snnlib.models import WEIGHTED, active_layers, weighted_layers, window_area
+from snnlib.scales import check_scales, input_factors, output_factors
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def activation_scales(
     cnn: nn.Sequential, images: Tensor, *, percentile: float = 100.0, channelwise: bool = False
 ) -> list[Tensor]:
@@ -53,7 +54,7 @@ def activation_scales(
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile is {percentile}; give a number in (0, 100].")
     check_images(images)
-    _check_network(cnn, tuple(images.shape[1:]))
+    require_convertible(cnn, tuple(images.shape[1:]))
     names = [name for name, _ in weighted_layers(cnn)]
     activations = _activations(cnn, images)
     scales = []
@@ -84,8 +85,13 @@ def weight_scales(cnn: nn.Sequential) -> list[Tensor]:
     ValueError
         If no weight of a layer is positive.
     """
+    require_convertible(cnn)
     scales, bound = [], torch.tensor(1.0)  # a pixel is at most 1
-    for name, layer in weighted_layers(cnn):
+    for name, layer in active_layers(cnn):
+        if isinstance(layer, nn.AvgPool2d) and layer.divisor_override:
+            bound = bound * window_area(layer) / layer.divisor_override
+        if not isinstance(layer, WEIGHTED):
+            continue
         bound = bound * layer.weight.detach().clamp(min=0).flatten(1).sum(1).max()
         if bound == 0:
             raise ValueError(f"layer {name} is dead: no weight is positive; train it again.")
@@ -117,9 +123,8 @@ def normalize_weights(cnn: nn.Sequential, scales: Sequence[Tensor]) -> nn.Sequen
         For a wrong number of scales, a wrong shape, a scale that is not positive, or a
         last scale that differs between outputs.
     """
+    require_convertible(cnn)
     scales = check_scales(cnn, scales)
-    if scales and scales[-1].ndim:
-        raise ValueError("the last scale must be one number, or the predictions would change.")
     balanced, before = copy.deepcopy(cnn), torch.tensor(1.0, dtype=torch.float64)
     for (_, layer), scale in zip(weighted_layers(balanced), scales, strict=True):
         weight = layer.weight.detach().double()
@@ -127,12 +132,6 @@ def normalize_weights(cnn: nn.Sequential, scales: Sequence[Tensor]) -> nn.Sequen
         layer.weight = nn.Parameter(weight.to(layer.weight.dtype))
         before = scale
     return balanced
-
-
-def _check_network(cnn: nn.Module, input_shape: tuple) -> None:
-    violations = check_constraints(cnn, input_shape=input_shape)
-    if violations:
-        raise ConversionError(violations)
 
 
 def _activations(cnn: nn.Sequential, images: Tensor):

@@ -13,13 +13,18 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from snnlib.models import WEIGHTED, active_layers, check_constraints, weighted_layers
-from snnlib.network import SpikingLayer, SpikingNetwork, largest_sum, window_area
+from snnlib.fixed_point import fraction_bits, on_grid
+from snnlib.models import (
+    WEIGHTED,
+    active_layers,
+    check_constraints,
+    weighted_layers,
+    window_area,
+)
+from snnlib.network import SpikingLayer, SpikingNetwork
 from snnlib.neurons import IFNeuron, Integrator, check_reset
+from snnlib.scales import check_scales, input_factors
 
-WEIGHT_BITS = 15  # a weight is a sign and at most 15 bits, as neuromorphic chips store it
-LEAST_BITS = 11  # fewer could cost accuracy; rather promise fewer exact steps
-EXACT_UNITS = 2**24  # float32 holds whole numbers up to here
 POOL_FRACTION_BITS = 8  # a pooling neuron counts spikes; only its initial potential has a fraction
 
 
@@ -48,11 +53,15 @@ class _Neurons:
 
 @dataclass(frozen=True)
 class _Stage:
-    """A synapse on its way to becoming a layer: `divisor` is owed by linear pooling before it."""
+    """A synapse on its way to becoming a layer.
+
+    Pools before its weights add up at most `spikes`, and are owed a division by `divisor`.
+    """
 
     name: str
     ops: tuple[nn.Module, ...]
     divisor: int = 1
+    spikes: int = 1
 
 
 def convert(
@@ -107,92 +116,31 @@ def convert(
         For other arguments.
     """
     _check_options(reset, initial_potential, pooling, readout, exact_steps)
-    violations = check_constraints(cnn, input_shape=input_shape)
-    if violations:
-        raise ConversionError(violations)
+    require_convertible(cnn, input_shape)
     neurons = _Neurons(reset, initial_potential, exact_steps)
     scaled, levels = _balance_thresholds(cnn, thresholds)
     stages = _stages(scaled, spiking_pools=pooling == "spiking")
     *hidden, last = stages
     layers = [_layer(stage, levels.get(stage.name), neurons) for stage in hidden]
-    neurons = replace(neurons, exact_steps=1)  # the output adds up in float64
+    neurons = replace(neurons, exact_steps=1)  # the output adds up in float64 anyway
     layers.append(_layer(last, levels[last.name], neurons))
     if readout == "potential":
         layers[-1].neuron = Integrator()
     return SpikingNetwork(layers, input_shape)
 
 
-def check_scales(cnn: nn.Sequential, scales: Sequence[Tensor]) -> list[Tensor]:
-    """The scales as float64 tensors, once checked.
+def require_convertible(cnn: nn.Module, input_shape: tuple[int, int, int] | None = None) -> None:
+    """Raise ConversionError with every violation, if there is any.
 
     Parameters
     ----------
-    cnn : nn.Sequential
-    scales : sequence of Tensor
-        One positive number, or [channels], a weight layer.
-
-    Returns
-    -------
-    list of Tensor
-        float64, in the same order.
-
-    Raises
-    ------
-    ValueError
-        Unless there is one positive scale a weight layer.
+    cnn : nn.Module
+    input_shape : tuple of int or None
+        (C, H, W) of one image; None leaves out whether images fit.
     """
-    layers = weighted_layers(cnn)
-    if len(scales) != len(layers):
-        names = ", ".join(name for name, _ in layers)
-        raise ValueError(f"{len(scales)} scales for {len(layers)} weight layers; give {names}.")
-    scales = [torch.as_tensor(scale, dtype=torch.float64) for scale in scales]
-    for (name, layer), scale in zip(layers, scales, strict=True):
-        if scale.ndim and scale.shape != layer.weight.shape[:1]:
-            raise ValueError(
-                f"the scale of {name} has shape {list(scale.shape)}; "
-                f"give one number or [{len(layer.weight)}]."
-            )
-        if not (torch.isfinite(scale) & (scale > 0)).all():
-            raise ValueError(f"the scale of {name} is {scale.min():.4g}; scales must be above 0.")
-    return scales
-
-
-def input_factors(scale: Tensor, layer: nn.Conv2d | nn.Linear) -> Tensor:
-    """A scale of the layer before, shaped to multiply the inputs of ``layer.weight``.
-
-    Parameters
-    ----------
-    scale : Tensor [] or [C]
-        One a channel: a linear layer sees each channel's pixels side by side.
-    layer : nn.Conv2d or nn.Linear
-
-    Returns
-    -------
-    Tensor
-        [], [in_features], or [out, in / groups, 1, 1] for a convolution.
-    """
-    if scale.ndim == 0:
-        return scale
-    if isinstance(layer, nn.Linear):
-        return scale.repeat_interleave(layer.in_features // len(scale))  # [in_features]
-    groups = scale.view(layer.groups, -1).repeat_interleave(layer.out_channels // layer.groups, 0)
-    return groups[:, :, None, None]  # [out, in / groups, 1, 1]
-
-
-def output_factors(scale: Tensor, layer: nn.Conv2d | nn.Linear) -> Tensor:
-    """A scale of ``layer``, shaped to multiply the outputs of ``layer.weight``.
-
-    Parameters
-    ----------
-    scale : Tensor [] or [out]
-    layer : nn.Conv2d or nn.Linear
-
-    Returns
-    -------
-    Tensor
-        [], or [out, 1, ...] with as many dimensions as the weight.
-    """
-    return scale if scale.ndim == 0 else scale.view(-1, *[1] * (layer.weight.ndim - 1))
+    violations = check_constraints(cnn, input_shape=input_shape)
+    if violations:
+        raise ConversionError(violations)
 
 
 def _check_options(reset, initial_potential, pooling, readout, exact_steps) -> None:
@@ -215,11 +163,10 @@ def _balance_thresholds(
     A spike of layer l-1 stands for scale_(l-1), a spike of layer l for scale_l; their
     ratio is the threshold.  Where channels differ, weights carry the difference.
     """
-    layers = weighted_layers(cnn)
-    if isinstance(thresholds, (int, float)):
+    if isinstance(thresholds, (int, float)) or getattr(thresholds, "ndim", 1) == 0:
         if not 0 < thresholds < math.inf:
             raise ValueError(f"thresholds is {thresholds}; a threshold must be above 0.")
-        return cnn, {name: torch.tensor(float(thresholds)) for name, _ in layers}
+        return cnn, {name: torch.tensor(float(thresholds)) for name, _ in weighted_layers(cnn)}
     scaled, levels, before = copy.deepcopy(cnn).double(), {}, torch.tensor(1.0).double()
     scales = check_scales(cnn, thresholds)
     for (name, layer), scale in zip(weighted_layers(scaled), scales, strict=True):
@@ -230,27 +177,24 @@ def _balance_thresholds(
 
 def _stages(cnn: nn.Sequential, *, spiking_pools: bool) -> list[_Stage]:
     """One stage for each layer of neurons: what feeds them, in order."""
-    stages, ops, divisor = [], [], 1
+    stages, waiting = [], _Stage("", ())
     for name, layer in active_layers(cnn):
-        if isinstance(layer, nn.AvgPool2d):
-            pool, area = _sum_pool(layer)
-            if spiking_pools:
-                stages.append(_Stage(name, (*ops, pool), area))
-                ops = []
-            else:
-                ops, divisor = [*ops, pool], divisor * area
-        elif isinstance(layer, nn.Flatten):
-            ops = [*ops, copy.deepcopy(layer)]
-        elif isinstance(layer, WEIGHTED):
-            stages.append(_Stage(name, (*ops, copy.deepcopy(layer)), divisor))
-            ops, divisor = [], 1
+        if not isinstance(layer, nn.ReLU):
+            waiting = _joined(waiting, name, layer)
+        if isinstance(layer, WEIGHTED) or (spiking_pools and isinstance(layer, nn.AvgPool2d)):
+            stages.append(waiting)
+            waiting = _Stage("", ())
     return stages
 
 
-def _sum_pool(pool: nn.AvgPool2d) -> tuple[nn.AvgPool2d, int]:
-    """Averaging as adding up, which is exact for spikes, and the number to divide by."""
-    summing = nn.AvgPool2d(pool.kernel_size, pool.stride, pool.padding, divisor_override=1)
-    return summing, pool.divisor_override or window_area(pool)
+def _joined(stage: _Stage, name: str, layer: nn.Module) -> _Stage:
+    """The stage with one more layer at its end.  A pool adds up, which is exact for spikes."""
+    if not isinstance(layer, nn.AvgPool2d):
+        return replace(stage, name=name, ops=(*stage.ops, copy.deepcopy(layer)))
+    pool = nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, divisor_override=1)
+    area = window_area(layer)
+    divisor = stage.divisor * (layer.divisor_override or area)
+    return _Stage(name, (*stage.ops, pool), divisor, stage.spikes * area)
 
 
 def _layer(stage: _Stage, threshold: Tensor | None, neurons: _Neurons) -> SpikingLayer:
@@ -259,7 +203,7 @@ def _layer(stage: _Stage, threshold: Tensor | None, neurons: _Neurons) -> Spikin
     if threshold is None:
         threshold, bits = torch.tensor(float(stage.divisor)), POOL_FRACTION_BITS
     else:
-        bits = _round_weights(stage, neurons.exact_steps)
+        bits = _round_weights(stage, threshold.max().item(), neurons.exact_steps)
     return SpikingLayer(
         stage.name, nn.Sequential(*stage.ops), _neuron(threshold, bits, stage, neurons), bits
     )
@@ -267,8 +211,7 @@ def _layer(stage: _Stage, threshold: Tensor | None, neurons: _Neurons) -> Spikin
 
 def _neuron(threshold: Tensor, bits: int, stage: _Stage, neurons: _Neurons) -> IFNeuron:
     """IF neurons whose threshold and initial potential lie on the grid of 2**-bits."""
-    grid = 2.0**bits
-    threshold = (threshold.double() * grid).round() / grid
+    threshold = on_grid(threshold, bits)
     if not (threshold > 0).all():
         raise ValueError(
             f"the threshold of {stage.name} is below the resolution of its weights, 2**-{bits}; "
@@ -277,28 +220,14 @@ def _neuron(threshold: Tensor, bits: int, stage: _Stage, neurons: _Neurons) -> I
     if threshold.ndim and isinstance(stage.ops[-1], nn.Conv2d):
         threshold = threshold.view(-1, 1, 1)
     neuron = IFNeuron(threshold, reset=neurons.reset)
-    neuron.initial = ((threshold * neurons.initial_potential * grid).round() / grid).float()
+    neuron.initial = on_grid(threshold * neurons.initial_potential, bits)
     return neuron
 
 
-def _round_weights(stage: _Stage, exact_steps: int) -> int:
-    """Round the stage's weights in place to multiples of 2**-k; returns k.
-
-    k is the largest for which weights fit 16 bits and, unless that would leave
-    fewer than 11 bits, sums stay below 2**24 units for `exact_steps` steps.
-    """
+def _round_weights(stage: _Stage, threshold: float, exact_steps: int) -> int:
+    """Put the stage's weights on the finest grid that is exact for long enough; returns its k."""
     layer = stage.ops[-1]
     weight = layer.weight.detach().double() / stage.divisor
-    largest = weight.abs().max().item() or 1.0
-    current = largest_sum(weight) * stage.divisor or 1.0  # in one step, at most
-    fits = _largest_exponent(2**WEIGHT_BITS - 1, largest)
-    wanted = _largest_exponent(EXACT_UNITS, current * exact_steps)
-    needed = _largest_exponent(EXACT_UNITS, current)
-    bits = min(max(min(fits, wanted), fits - (WEIGHT_BITS - LEAST_BITS)), needed)
-    layer.weight = nn.Parameter(((weight * 2.0**bits).round() / 2.0**bits).float())
+    bits = fraction_bits(weight, spikes=stage.spikes, threshold=threshold, steps=exact_steps)
+    layer.weight = nn.Parameter(on_grid(weight, bits))
     return bits
-
-
-def _largest_exponent(limit: float, value: float) -> int:
-    """The largest k with value * 2**k <= limit."""
-    return math.floor(math.log2(limit / value))

@@ -7,6 +7,7 @@ what it received, never below zero.  It can therefore stand in for
 """
 
 import copy
+import math
 from collections import OrderedDict
 from itertools import pairwise
 
@@ -16,14 +17,14 @@ from torch import nn
 WEIGHTED = (nn.Conv2d, nn.Linear)
 SILENT = (nn.Dropout, nn.Identity)  # they do nothing when a network only predicts
 
-_MENDS = (
+_MENDS = (  # kinds of layer, why they do not convert, and the mend
     (
-        (nn.MaxPool2d, nn.MaxPool1d, nn.AdaptiveMaxPool2d),
+        (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool2d),
         "the larger of two spike trains is not known at any one step; use nn.AvgPool2d",
     ),
     (
         (nn.BatchNorm1d, nn.BatchNorm2d),
-        "it shifts and scales with numbers a spike cannot carry; train without it",
+        "its shift is a bias, an input without spikes; train without it",
     ),
     (
         (nn.Sigmoid, nn.Tanh, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU),
@@ -31,9 +32,12 @@ _MENDS = (
     ),
     (
         (nn.Softmax, nn.LogSoftmax),
-        "drop it: the largest output stays the largest",
+        "it is not needed, as the largest output stays the largest; drop it",
     ),
 )
+
+
+_SHAPED = (*WEIGHTED, nn.ReLU, nn.AvgPool2d, nn.Flatten, *(k for m in _MENDS for k in m[0]))
 
 
 def digit_cnn(*, seed: int = 0) -> nn.Sequential:
@@ -66,15 +70,15 @@ def digit_cnn(*, seed: int = 0) -> nn.Sequential:
 
 
 def check_constraints(
-    cnn: nn.Module, *, input_shape: tuple[int, int, int] = (1, 28, 28)
+    cnn: nn.Module, *, input_shape: tuple[int, int, int] | None = (1, 28, 28)
 ) -> list[str]:
     """What keeps ``cnn`` from being converted.
 
     Parameters
     ----------
     cnn : nn.Module
-    input_shape : tuple of int
-        (C, H, W) of one image.
+    input_shape : tuple of int or None
+        (C, H, W) of one image; None leaves out whether images fit.
 
     Returns
     -------
@@ -90,7 +94,7 @@ def check_constraints(
     return [
         *(text for name, layer in layers for text in _layer_faults(name, layer)),
         *_order_faults(layers),
-        *_shape_faults(layers, input_shape),
+        *(_shape_faults(layers, input_shape) if input_shape else []),
     ]
 
 
@@ -106,7 +110,7 @@ def active_layers(cnn: nn.Sequential) -> list[tuple[str, nn.Module]]:
     list of tuple
         (name, layer), in order; without dropout and identity.
     """
-    return [(name, layer) for name, layer in cnn.named_children() if not isinstance(layer, SILENT)]
+    return [(name, layer) for name, layer in _children(cnn) if not isinstance(layer, SILENT)]
 
 
 def weighted_layers(cnn: nn.Sequential) -> list[tuple[str, nn.Module]]:
@@ -121,7 +125,27 @@ def weighted_layers(cnn: nn.Sequential) -> list[tuple[str, nn.Module]]:
     list of tuple
         (name, layer), in order.
     """
-    return [(name, layer) for name, layer in cnn.named_children() if isinstance(layer, WEIGHTED)]
+    return [(name, layer) for name, layer in _children(cnn) if isinstance(layer, WEIGHTED)]
+
+
+def window_area(pool: nn.AvgPool2d) -> int:
+    """How many inputs a pooling window covers.
+
+    Parameters
+    ----------
+    pool : nn.AvgPool2d
+
+    Returns
+    -------
+    int
+    """
+    size = pool.kernel_size
+    return math.prod(size) if isinstance(size, tuple) else size * size
+
+
+def _children(cnn: nn.Sequential) -> list[tuple[str, nn.Module]]:
+    """Every layer in order; torch's named_children leaves out the second use of one."""
+    return list(cnn._modules.items())
 
 
 def _layer_faults(name: str, layer: nn.Module) -> list[str]:
@@ -162,35 +186,60 @@ def _pool_faults(layer: nn.AvgPool2d) -> list[str]:
 
 
 def _order_faults(layers: list[tuple[str, nn.Module]]) -> list[str]:
-    """What is wrong with how layers follow each other."""
+    """What is wrong with how layers follow each other; a Flatten moves nothing."""
     faults = []
-    for (name, layer), (_, follower) in pairwise(layers):
+    chain = [(name, layer) for name, layer in layers if not isinstance(layer, nn.Flatten)]
+    for (name, layer), (_, follower) in pairwise(chain):
         if isinstance(layer, WEIGHTED) and isinstance(follower, (*WEIGHTED, nn.AvgPool2d)):
             faults.append(f"{_label(name, layer)} has no ReLU after it; put nn.ReLU() there.")
-        if isinstance(follower, nn.ReLU) and isinstance(layer, (nn.AvgPool2d, nn.Flatten)):
+        if isinstance(layer, nn.AvgPool2d) and isinstance(follower, nn.ReLU):
             faults.append(f"{_label(name, layer)} stands before a ReLU; put the ReLU before it.")
-    name, last = layers[-1]
-    if not isinstance(last, nn.Linear):
-        faults.append(
-            f"{_label(name, last)} is the last layer; end with nn.Linear, one output a class."
-        )
-    return faults
+    return faults + _reuse_faults(layers) + _end_faults(layers)
+
+
+def _reuse_faults(layers: list[tuple[str, nn.Module]]) -> list[str]:
+    """Weights in two places could not be balanced for both."""
+    weighted = [(name, layer) for name, layer in layers if isinstance(layer, WEIGHTED)]
+    return [
+        f"{_label(name, layer)} is used before; give each place a layer of its own."
+        for i, (name, layer) in enumerate(weighted)
+        if any(layer.weight is other.weight for _, other in weighted[:i])
+    ]
+
+
+def _end_faults(layers: list[tuple[str, nn.Module]]) -> list[str]:
+    """A network ends with a linear layer; a softmax behind it has its own sentence."""
+    ends = [pair for pair in layers if not isinstance(pair[1], (nn.Softmax, nn.LogSoftmax))]
+    name, last = (ends or layers)[-1]
+    if isinstance(last, nn.Linear):
+        return []
+    return [f"{_label(name, last)} is the last layer; end with nn.Linear, one output a class."]
 
 
 def _shape_faults(
     layers: list[tuple[str, nn.Module]], input_shape: tuple[int, int, int]
 ) -> list[str]:
     """The first layer that an image of `input_shape` does not fit, found without computing."""
-    x = torch.zeros(1, *input_shape, device="meta")
+    x = torch.zeros(2, *input_shape, device="meta")  # two images, so that mixing them shows
     for name, layer in layers:
+        if not isinstance(layer, _SHAPED):
+            return []  # what an unknown layer makes of an image is unknown too
         try:
-            x = copy.deepcopy(layer).eval().to("meta")(x)
-        except (RuntimeError, ValueError) as error:
+            y = copy.deepcopy(layer).eval().to("meta")(x)
+        except (RuntimeError, ValueError, IndexError) as error:
             reason = str(error).splitlines()[0]
             return [
                 f"{_label(name, layer)} does not fit input_shape {tuple(input_shape)}: it receives "
                 f"{list(x.shape[1:])} ({reason}); give the shape of your images, [C, H, W]."
             ]
+        if not isinstance(y, torch.Tensor):
+            return []
+        x = y
+    if x.ndim != 2 or len(x) != 2:
+        return [
+            f"{_label(*layers[-1])} gives {list(x.shape)} for two images; "
+            "put nn.Flatten() before it, so that each image has one row."
+        ]
     return []
 
 

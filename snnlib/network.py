@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from snnlib.models import WEIGHTED
+from snnlib.fixed_point import largest_sum
+from snnlib.models import WEIGHTED, window_area
 from snnlib.neurons import IFNeuron, Integrator
 from snnlib.storage import StorageError, load_tensors, save_tensors
 
@@ -220,8 +221,8 @@ class SpikingNetwork(nn.Module):
         -------
         SpikingNetwork
         """
-        self.reset()
         network = copy.deepcopy(self)
+        network.reset()
         for layer in network.layers:
             layer.neuron.wide = True
         return network
@@ -376,37 +377,6 @@ class SpikingNetwork(nn.Module):
         rows = [_row(layer) for layer in self.layers]
         head = f"SpikingNetwork, input {list(self.input_shape)}, readout {self.readout}"
         return "\n".join([head, *rows, f"exact for {self.exact_steps} steps"])
-
-
-def window_area(pool: nn.AvgPool2d) -> int:
-    """How many inputs a pooling window covers.
-
-    Parameters
-    ----------
-    pool : nn.AvgPool2d
-
-    Returns
-    -------
-    int
-    """
-    size = pool.kernel_size
-    return math.prod(size) if isinstance(size, tuple) else size * size
-
-
-def largest_sum(weight: Tensor) -> float:
-    """The largest sum of weights of one sign into one neuron.
-
-    Parameters
-    ----------
-    weight : Tensor [neurons or channels, ...]
-
-    Returns
-    -------
-    float
-    """
-    rows = weight.double().flatten(1)
-    signs = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1).neg()
-    return torch.maximum(*signs).max().item()
 
 
 def _describe(layer: SpikingLayer) -> dict:

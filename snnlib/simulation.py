@@ -1,6 +1,7 @@
 """Classify over time, and keep what happened (chapter 6, *Classify, one time step at a time*)."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -182,11 +183,12 @@ def simulate(
     for places in torch.arange(len(digits)).split(batch_size):
         images = digits.images[places].to(snn.device)
         outputs = ENGINES[name](snn, images, steps=steps, encoder=encoder, index=places)
-        for step, output in enumerate(outputs):
-            report = tally.add(step, places, output)
-            bar.update(len(places))
-            if on_step:
-                on_step(report)
+        with closing(outputs):  # even if on_step raises, the network is left at rest
+            for step, output in enumerate(outputs):
+                report = tally.add(step, places, output)
+                bar.update(len(places))
+                if on_step:
+                    on_step(report)
     bar.close()
     return tally.result(name)
 
@@ -327,6 +329,12 @@ def _check_run(snn: SpikingNetwork, digits: Digits, batch_size: int) -> None:
         raise ValueError(
             f"images have shape {list(digits.images.shape[1:])}, but the network takes "
             f"{list(snn.input_shape)}; convert it with that input_shape."
+        )
+    classes = len(snn.layers[-1].weight)
+    if classes != len(digits.class_names):
+        raise ValueError(
+            f"the network has {classes} outputs for {len(digits.class_names)} classes; "
+            "give Digits as many class_names."
         )
 
 

@@ -50,7 +50,8 @@ def save_tensors(path: str | Path, tensors: dict[str, Tensor], metadata: dict) -
         Anything that JSON holds.
     """
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    text = {"format": "pt", "meta": json.dumps(metadata), "sha256": _checksum(tensors)}
+    meta = json.dumps(metadata)
+    text = {"meta": meta, "sha256": _checksum(tensors, meta)}
     write_whole(path, lambda partial: save_file(tensors, partial, metadata=text))
 
 
@@ -79,7 +80,7 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict]:
     tensors, text = _read(path)
     if "meta" not in text or "sha256" not in text:
         raise StorageError(f"{path} was not written by this course: it carries no checksum.")
-    if text["sha256"] != _checksum(tensors):
+    if text["sha256"] != _checksum(tensors, text["meta"]):
         raise StorageError(f"{path} was altered: its checksum differs; restore the original.")
     return tensors, json.loads(text["meta"])
 
@@ -93,8 +94,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise StorageError(f"{path} is truncated or no safetensors file ({error}).") from error
 
 
-def _checksum(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _checksum(tensors: dict[str, Tensor], meta: str) -> str:
+    digest = hashlib.sha256(meta.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

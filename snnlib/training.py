@@ -177,7 +177,7 @@ def fit(
     return history
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
     """Predict every image of ``digits`` and compare with its label.
 
@@ -202,7 +202,7 @@ def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
     return Evaluation(accuracy, predictions, confusion)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = 500) -> Tensor:
     """Outputs of a network that only predicts, batch by batch; its mode is kept.
 
@@ -219,9 +219,10 @@ def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = 500) -> Tensor:
     """
     training = cnn.training
     cnn.eval()
-    result = torch.cat([cnn(batch) for batch in images.split(batch_size)])
-    cnn.train(training)
-    return result
+    try:
+        return torch.cat([cnn(batch) for batch in images.split(batch_size)])
+    finally:
+        cnn.train(training)
 
 
 def confusion_counts(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:

@@ -66,6 +66,10 @@ def test_loading_twice_gives_independent_copies():
     assert again.labels.any()
 
 
+def test_digits_say_how_many_they_are(digits):
+    assert str(digits) == "Digits(100 images [1, 28, 28], 10 classes)"
+
+
 def test_a_slice_or_a_mask_makes_smaller_digits(digits):
     assert len(digits[:7]) == 7
     nines = digits[digits.labels == 9]

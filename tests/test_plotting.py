@@ -1,7 +1,7 @@
 """Each figure of the course is drawn once, from small data, and looked at from several sides."""
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -17,7 +17,6 @@ from snnlib import (
     record,
     simulate,
 )
-from snnlib.plotting import style
 
 NAMES = tuple("0123456789")
 IMAGE = torch.rand(1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -41,7 +40,7 @@ def result(balanced, digits):
 @pytest.fixture(scope="module")
 def undecided(cnn, digits):
     """A result in which no image is decided yet."""
-    snn = convert(cnn, reset="zero", pooling="spiking", readout="spikes")
+    snn = convert(cnn, initial_potential=0.0, pooling="spiking", readout="spikes")
     return simulate(snn, digits, steps=2)
 
 
@@ -78,7 +77,7 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda result, recording, digits: ({"rate 1.0": result},),
         ["time step", "test accuracy", "rate 1.0"],
     ),
-    "plot_activations": (
+    "plot_activation_histograms": (
         lambda *_: (LAYERS,),
         ["activation", "number of activations", "conv1", "output"],
     ),
@@ -130,7 +129,7 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         ["column [pixels]", "row [pixels]", str(round(IMAGE[0, 4, 6].item() * 255))],
     ),
     "plot_pooling": (
-        lambda *_: ({"apart": (SPIKES, 1 - SPIKES)},),
+        lambda *_: ({"apart": (SPIKES, 1 - SPIKES), "together": (SPIKES, SPIKES)},),
         ["time step", "train A", "max of", "rate 1.0"],
     ),
     "plot_potentials": (
@@ -174,8 +173,8 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         ["spikes in 20 steps", "share of windows", "steps between spikes"],
     ),
     "plot_switches": (
-        lambda result, *_: ({"example": result, "subtract": result, "linear pools": result},),
-        ["time step", "test accuracy", "subtract", "linear pools", "example"],
+        lambda result, *_: (dict.fromkeys(("example", "a", "b", "c", "d"), result),),
+        ["time step", "test accuracy", "a", "b", "c", "d", "example"],
     ),
 }
 OPTIONS = {"plot_output_counts": {"steps": 40}, "plot_spike_statistics": {"window": 20}}
@@ -215,13 +214,9 @@ def test_a_raster_has_a_dot_for_each_spike(recording):
 
 
 def test_a_raster_begins_at_step_1_and_ends_at_the_last(recording):
-    white = record_of(torch.ones(20, 1, 28, 28), recording)
+    white = replace(recording, input=torch.ones(20, 1, 28, 28))
     dots = plotting.plot_raster(white).axes[0].collections[0].get_offsets()
     assert (dots[:, 0].min(), dots[:, 0].max()) == (1, 20)
-
-
-def record_of(inputs, recording):
-    return type(recording)(recording.image, inputs, {}, {}, recording.decisions)
 
 
 def test_a_decision_is_drawn_from_the_spikes_of_each_class(recording):
@@ -296,12 +291,6 @@ def test_live_figures_work_outside_a_notebook_too(make, capsys):
         plotting.LiveTraining(epochs=3)(HISTORY)
     else:
         plotting.LiveCurves(["a"], xlabel="x", ylabel="y", xmax=5).add(1, 0.5)
-
-
-def test_layers_keep_their_colour_in_every_figure():
-    assert style.layer_color("input") == style.INPUT
-    assert style.layer_color("output") == style.OUTPUT
-    assert style.layer_color("conv1") == style.layer_color("pool2") == style.HIDDEN
 
 
 def test_drawing_leaves_results_as_they_were(result, recording):

@@ -257,6 +257,15 @@ def test_beyond_the_exact_steps_a_network_acts_as_one_that_promised_more():
         assert same_result(one, simulate(many, digits, steps=steps, encoder=encoder))
 
 
+def test_a_recording_goes_on_beyond_the_exact_steps_too():
+    snn, _ = falling_network(exact_steps=1)
+    image, steps = random_images(3, 1, (1, 2, 2)), snn.exact_steps + 50
+    recording = record(snn, image[0], steps=steps, encoder=PoissonEncoder(0.9))
+    result = simulate(snn, three_classes(image), steps=steps, encoder=PoissonEncoder(0.9))
+    assert recording.spikes["1"].sum(1).tolist() == result.spike_counts["1"].tolist()
+    assert torch.equal(recording.decisions, result.predictions[:, 0])
+
+
 def test_more_steps_than_float64_holds_are_refused(monkeypatch, snn, digits):
     monkeypatch.setattr("snnlib.network.FLOAT64_BITS", 25)
     most = snn.wide().exact_steps
@@ -441,6 +450,15 @@ def test_a_recording_holds_input_and_potentials_in_units_of_the_threshold(digits
         for layer in snn.layers:
             assert torch.equal(recording.potentials[layer.name][step], layer.v[0] / 0.25)
     assert torch.equal(recording.image, image)
+
+
+@pytest.mark.parametrize("readout", ["spikes", "potential"])
+def test_the_output_of_a_recording_is_what_the_decision_is_read_from(balanced, digits, readout):
+    recording = record(convert(balanced, readout=readout), digits.images[0], steps=30)
+    decided = recording.decisions >= 0
+    assert decided[-1]
+    chosen = recording.output[decided].gather(1, recording.decisions[decided, None])
+    assert torch.equal(chosen[:, 0], recording.output[decided].amax(1))
 
 
 def test_a_recording_leaves_the_network_at_rest(snn, digits):

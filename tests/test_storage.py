@@ -130,6 +130,13 @@ def test_an_interrupted_first_write_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_who_reads_the_old_file_meanwhile_reads_it_whole(stored):
+    before = stored.read_bytes()
+    with stored.open("rb") as reader:
+        save_tensors(stored, {"c": torch.ones(2)}, {})
+        assert reader.read() == before
+
+
 def test_a_finished_write_replaces_the_old_file(stored):
     save_tensors(stored, {"c": torch.ones(2)}, {})
     assert load_tensors(stored)[0].keys() == {"c"}

@@ -89,6 +89,27 @@ def test_the_same_seed_trains_the_same_weights(train):
     assert not same_weights(weights[0], weights[2])
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"epochs": 3},
+        {"lr": 0.06},
+        {"momentum": 0.6},
+        {"batch_size": 30},
+        {"nesterov": True},
+        {"weight_decay": 0.01},
+        {"schedule": "one-cycle"},
+        {"augment": True},
+        {"dropout": 0.5},
+    ],
+)
+def test_every_option_of_a_recipe_is_used(train, option):
+    plain, other = digit_cnn(), digit_cnn()
+    fit(plain, train[:60], SHORT, progress=False)
+    fit(other, train[:60], replace(SHORT, **option), progress=False)
+    assert not same_weights(plain.state_dict(), other.state_dict())
+
+
 def test_training_leaves_the_random_state_as_it_was(train):
     before = torch.get_rng_state()
     fit(digit_cnn(), train[:40], SHORT, progress=False)

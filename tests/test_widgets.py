@@ -1,3 +1,5 @@
+import io
+
 import ipywidgets
 import matplotlib.pyplot as plt
 import pytest
@@ -82,8 +84,9 @@ def test_an_error_while_drawing_is_not_swallowed(figures):
 
 
 def picture_of(figure) -> bytes:
-    figure.canvas.draw()
-    return bytes(figure.canvas.buffer_rgba())
+    pixels = io.BytesIO()
+    figure.savefig(pixels, format="raw")
+    return pixels.getvalue()
 
 
 def spikes_of(figure) -> list[int]:

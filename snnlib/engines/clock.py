@@ -77,7 +77,8 @@ def exact_arithmetic() -> Iterator[None]:
 
     A context manager: the user's settings come back at its end.
     """
-    backends = (torch.backends.mkldnn, torch.backends.cudnn, torch.backends.cuda.matmul)
+    mkldnn, cudnn, cuda = torch.backends.mkldnn, torch.backends.cudnn, torch.backends.cuda
+    backends = (mkldnn.conv, mkldnn.matmul, cudnn.conv, cuda.matmul)
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:

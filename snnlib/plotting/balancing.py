@@ -93,7 +93,8 @@ def plot_scale_curves(results: Mapping[str, SimulationResult], cnn_accuracy: flo
     axes[0].set(ylim=(-0.03, 1.04), title="all")  # a line at zero stays visible
     axes[1].set(ylim=(0.94, 1.0), title="the top of it, magnified", xlabel="time step")
     _spread_first_steps(axes[0], len(steps))
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    columns = 4 if len(results) < 4 else 3
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=columns)
     return fig
 
 

@@ -17,7 +17,9 @@ def draw_confusion(
 
     totals  [N] labels, where some images are undecided and so in no column
     """
-    per_class = confusion.sum(1) if totals is None else torch.bincount(totals)
+    per_class = (
+        confusion.sum(1) if totals is None else torch.bincount(totals, minlength=len(class_names))
+    )
     fig, (chart, summary) = plt.subplots(1, 2, figsize=(7.2, 4.6), width_ratios=[4, 1], sharey=True)
     display = ConfusionMatrixDisplay(confusion.numpy(), display_labels=class_names)
     display.plot(ax=chart, cmap="Blues", colorbar=False, text_kw={"fontsize": 8})
@@ -33,7 +35,9 @@ def _draw_row_summary(ax: Axes, right: Tensor) -> None:
     ax.barh(rows, right, color=HIDDEN)
     ax.barh(rows, 1 - right, left=right, color=OUTPUT)
     for row, share in enumerate(right):
-        ax.annotate(f"{share:.1%}", (0.05, row), color="white", va="center", fontsize=8)
+        text = "no image" if share.isnan() else f"{share:.1%}"
+        color = "black" if share.isnan() else "white"
+        ax.annotate(text, (0.05, row), color=color, va="center", fontsize=8)
     ax.tick_params(axis="y", left=False, labelleft=False)
     ax.set(xlim=(0, 1), xticks=[0, 1], title="right | wrong")
     ax.title.set_fontsize(9)

@@ -1,5 +1,7 @@
 """Figures of chapter 4: spike trains, their mean over time, and conversion."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,12 +24,16 @@ PROCESS, STEPS = "Poisson process", "one draw a step"
 
 
 def plot_spike_statistics(
-    counts: tuple[Tensor, Tensor], gaps: tuple[Tensor, Tensor], *, window: int
+    counts: Sequence[Tensor], gaps: Sequence[Tensor], *, window: int
 ) -> Figure:
     """How a Poisson process and one draw a step differ, in counts and in gaps.
 
-    counts  spikes in each window of `window` steps: of the process, of the draws
-    gaps    [steps] between one spike and the next: of the process, of the draws
+    Parameters
+    ----------
+    counts : pair of Tensor
+        Spikes in each window of `window` steps: of the process, of the draws.
+    gaps : pair of Tensor
+        [steps] between one spike and the next: of the process, of the draws.
     """
     fig, (left, right) = plt.subplots(1, 2)
     bins = np.arange(int(max(c.max() for c in counts)) + 2) - 0.5
@@ -60,11 +66,17 @@ def plot_mean_images(image: Tensor, means: dict[int, Tensor]) -> Figure:
     return fig
 
 
-def plot_mean_error(steps: list[int], errors: dict[str, list[float]], expected: Tensor) -> Figure:
+def plot_mean_error(
+    steps: list[int], errors: dict[str, list[float]], expected: list[float]
+) -> Figure:
     """Error of the mean over time, one line a kind of spike train, on two log axes.
 
-    errors    {label: error after each of `steps`}, random trains first, regular ones second
-    expected  [len(steps)] what theory says of the random trains
+    Parameters
+    ----------
+    errors : dict of list
+        Error after each of `steps` [pixel], of random trains first, then of regular ones.
+    expected : list
+        What theory says of the random trains, after each of `steps`.
     """
     fig, ax = plt.subplots()
     for (label, error), color in zip(errors.items(), (INPUT, HIDDEN), strict=True):
@@ -96,9 +108,14 @@ def plot_switches(results: dict[str, SimulationResult]) -> Figure:
 
 
 def plot_output_counts(counts: dict[str, Tensor], label: int, *, steps: int) -> Figure:
-    """Output spikes of each class [C] after `steps` steps, one panel an entry.
+    """Output spikes of each class after `steps` steps, one panel an entry.
 
-    label  the true class, drawn in colour
+    Parameters
+    ----------
+    counts : dict of Tensor [C]
+        Output spikes of each class, by title of the panel.
+    label : int
+        The true class, drawn in colour.
     """
     fig, axes = plt.subplots(1, len(counts), sharey=True)
     for ax, (title, spikes) in zip(axes, counts.items(), strict=True):
@@ -113,7 +130,7 @@ def plot_output_counts(counts: dict[str, Tensor], label: int, *, steps: int) -> 
     return fig
 
 
-def _draw_histograms(ax: Axes, pair: tuple[Tensor, Tensor], fine, whole) -> None:
+def _draw_histograms(ax: Axes, pair: Sequence[Tensor], fine, whole) -> None:
     """Densities of the process on `fine` bins, as a line, over the draws on `whole` bins."""
     ax.hist(pair[1], whole, density=True, color=INPUT, rwidth=0.8, label=STEPS)
     ax.hist(pair[0], fine, density=True, histtype="step", color=REFERENCE, lw=1.4, label=PROCESS)

@@ -77,17 +77,17 @@ def plot_confusion_strip(
     result: SimulationResult, class_names: tuple[str, ...], steps: tuple[int, ...]
 ) -> Figure:
     """Confusion charts after each of `steps`, side by side."""
-    fig, axes = plt.subplots(1, len(steps), figsize=(7.2, 2.1), sharey=True)
-    for ax, step in zip(axes, steps, strict=True):
+    fig, axes = plt.subplots(1, len(steps), figsize=(7.2, 2.1), sharey=True, squeeze=False)
+    for ax, step in zip(axes[0], steps, strict=True):
         confusion = result.confusion[step - 1].double()
-        shares = confusion / torch.bincount(result.labels)[:, None]
+        shares = confusion / torch.bincount(result.labels, minlength=len(class_names))[:, None]
         ax.imshow(shares, vmin=0, vmax=1, cmap="Blues")
         ax.set_title(f"step {step}", fontsize=9)
         ax.set_xlabel(f"{result.accuracy[step - 1]:.1%} right", fontsize=8)
         ax.set_xticks([])
         ax.set_yticks(range(len(class_names)), class_names, fontsize=6)
         ax.spines[:].set_visible(True)
-    axes[0].set_ylabel("true class")
+    axes[0, 0].set_ylabel("true class")
     return fig
 
 

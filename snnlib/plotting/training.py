@@ -1,6 +1,6 @@
 """Figures of chapter 3: what a rate can follow, the network, and how it learns."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import matplotlib.pyplot as plt
 import torch
@@ -43,7 +43,8 @@ class LiveTraining:
     def __call__(self, history: History) -> None:
         """Draw the history so far."""
         self._draw(history)
-        self.handle.update(self.figure)
+        if self.handle:  # there is none outside a notebook
+            self.handle.update(self.figure)
 
     def _draw(self, history: History) -> None:
         for ax in (self.loss, self.accuracy):
@@ -149,7 +150,9 @@ def _draw_train(ax: Axes, base: float, values: Tensor, color: str) -> None:
     ax.annotate(f"rate {values.mean():.1f}", (len(values) + 0.7, base + 0.15), color=color)
 
 
-def _stages(cnn: nn.Sequential, input_shape: tuple[int, int, int]):
+def _stages(
+    cnn: nn.Sequential, input_shape: tuple[int, int, int]
+) -> Iterator[tuple[str, str, tuple[int, ...], int]]:
     """Yields (notation, name, shape [C, H, W] or [C], weights) of the input and each stack."""
     yield "", "input", input_shape, 0
     x = torch.zeros(1, *input_shape)
