@@ -115,6 +115,15 @@ def test_every_picture_has_alt_text_caption_and_a_place_in_the_text(path):
 
 
 @each_chapter
+def test_every_cell_with_a_caption_made_a_picture(path):
+    cells = [c for c in code_cells(executed(path)) if "figure" in c.metadata.get("mystnb", {})]
+    assert len(cells) >= 3
+    for cell in cells:
+        pictures = [out for out in cell.outputs if "image/png" in out.get("data", {})]
+        assert len(pictures) == 1, cell.metadata.mystnb.figure.name
+
+
+@each_chapter
 def test_claims_in_the_text_are_checked_out_of_sight(path):
     hidden = [c for c in code_cells(executed(path)) if {"remove-cell", "test"} <= tags(c)]
     assert len(hidden) >= 2

@@ -177,3 +177,19 @@ def test_images_that_are_no_images_are_refused(encoder):
 def test_an_index_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"index has shape \[3\]; expected \[20\]"):
         PoissonEncoder().encode(GREY, 0, index=torch.arange(3))
+
+
+def test_even_the_lowest_draw_leaves_a_black_pixel_silent():
+    black, index = torch.zeros(1, 1, 28, 28), torch.tensor([8421])
+    almost_black = torch.full_like(black, 2.0**-24)  # spikes where the draw is 0, and only there
+    spikes = PoissonEncoder(1.0).encode(almost_black, 0, index=index)
+    assert spikes.nonzero().tolist() == [[0, 0, 25, 12]]
+    assert not PoissonEncoder(1.0).encode(black, 0, index=index).any()
+
+
+def test_even_the_highest_draw_makes_a_white_pixel_spike():
+    white, index = torch.ones(1, 1, 28, 28), torch.tensor([3790])
+    almost_white = white - 2.0**-24
+    silent = 1 - PoissonEncoder(1.0).encode(almost_white, 0, index=index)
+    assert silent.nonzero().tolist() == [[0, 0, 6, 19]]
+    assert PoissonEncoder(1.0).encode(white, 0, index=index).all()

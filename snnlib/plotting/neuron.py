@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,23 +10,24 @@ from matplotlib.patches import Circle
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from snnlib.plotting.style import INPUT, METHODS, MUTED, OUTPUT, POTENTIAL, REFERENCE, THRESHOLD
+from snnlib.plotting.style import (
+    INPUT,
+    METHODS,
+    MUTED,
+    OUTPUT,
+    POTENTIAL,
+    REFERENCE,
+    THRESHOLD,
+    large_text,
+)
 
 RESET_DELAY = 0.4  # of a step: the reset is drawn this much after the input, so that both show
 EXCESS = "#F6D9CA"  # a pale OUTPUT: what stands above the threshold
 
-LARGE = {  # text of a figure with much in it, still readable on a phone
-    "font.size": 12,
-    "axes.titlesize": 13,
-    "axes.labelsize": 12,
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
-}
-
 Run = tuple[ArrayLike, ArrayLike, ArrayLike]  # [T] potential before reset, spikes, potential after
 
 
-@mpl.rc_context(LARGE)
+@large_text()
 def plot_neuron(
     inputs: Tensor,
     weights: Tensor,

@@ -7,18 +7,19 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from snnlib.plotting.style import HIDDEN, INPUT, MUTED, OUTPUT, bare
+from snnlib.plotting.style import HIDDEN, INPUT, MUTED, OUTPUT, bare, large_text
 from snnlib.simulation import Recording
 
 
+@large_text()
 def plot_overview(recording: Recording, class_names: tuple[str, ...], label: int) -> Figure:
     """One image on its way through the network, left to right."""
-    fig, axes = plt.subplots(1, 4, figsize=(11, 2.9), width_ratios=[1, 1, 2, 2])
+    fig, axes = plt.subplots(1, 4, figsize=(9.6, 3), width_ratios=[1.05, 1.05, 2, 2])
     pixels, spikes, raster, decision = axes
     pixels.imshow(recording.image[0], vmin=0, vmax=1)
-    pixels.set_title("an image")
+    pixels.set_title("image")
     spikes.imshow(recording.input[0, 0], cmap=_ink(INPUT), vmin=0, vmax=1)
-    spikes.set_title("its spikes in one step")
+    spikes.set_title("spikes, one step")
     for ax in (pixels, spikes):
         bare(ax)
     _draw_raster(raster, recording)
@@ -43,7 +44,7 @@ def _draw_raster(ax: Axes, recording: Recording) -> None:
         ax.scatter(step + 1, neuron + bottom, s=3, color=color, linewidths=0)
         bottom += 46
     ax.set(yticks=[20 + 46 * i for i in range(len(layers))], xlabel="time step")
-    ax.set_yticklabels(layers, fontsize=9)
+    ax.set_yticklabels(layers)
     ax.tick_params(axis="y", length=0)
     ax.set_title("spikes of every layer")
 

@@ -1,5 +1,7 @@
 """The look of every figure: one style, and one colour for each thing."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,12 +17,34 @@ POTENTIAL = "#009E73"  # membrane potential
 THRESHOLD = "#CC79A7"  # threshold
 REFERENCE = "#4D4D4D"  # what the CNN does, for comparison
 MUTED = "#BDBDBD"
+LARGE_TEXT = {
+    "font.size": 12,
+    "axes.titlesize": 13,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+}
 METHODS = (HIDDEN, OUTPUT, POTENTIAL, THRESHOLD, INPUT, "#56B4E9")  # compared with one another
 
 
 def use_course_style() -> None:
     """Apply the course's style to all figures made from now on."""
     mpl.style.use(STYLE_FILE)
+
+
+@contextmanager
+def large_text() -> Iterator[None]:
+    """For figures with much in them, which must still be readable on a phone.
+
+    Not matplotlib's own rc_context: around a notebook's first figure it would also
+    undo the switch to interactive drawing, and later figures would not appear.
+    """
+    before = {name: mpl.rcParams[name] for name in LARGE_TEXT}
+    mpl.rcParams.update(LARGE_TEXT)
+    try:
+        yield
+    finally:
+        mpl.rcParams.update(before)
 
 
 def layer_color(name: str) -> str:
