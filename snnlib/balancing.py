@@ -135,12 +135,16 @@ def normalize_weights(cnn: nn.Sequential, scales: Sequence[Tensor]) -> nn.Sequen
 
 
 def _activations(cnn: nn.Sequential, images: Tensor):
-    """Yields the rectified output of each weight layer on all images, [N, C, ...]."""
-    x = images
-    for layer in copy.deepcopy(cnn).eval():
+    """Yields the rectified output of each weight layer on all images, [N, C, ...] float32.
+
+    Computed in float64: what remains of it in float32 does not depend on the machine,
+    the batch size, or noise where the exact result is zero.
+    """
+    x = images.double()
+    for layer in copy.deepcopy(cnn).double().eval():
         x = torch.cat([layer(batch) for batch in x.split(250)])
-        if isinstance(layer, (nn.Conv2d, nn.Linear)):
-            yield F.relu(x)
+        if isinstance(layer, WEIGHTED):
+            yield F.relu(x).float()
 
 
 def _scale(name: str, activations: Tensor, percentile: float, channelwise: bool) -> Tensor:

@@ -1,3 +1,4 @@
+import copy
 import math
 from fractions import Fraction
 
@@ -37,8 +38,8 @@ def scales_by(method, cnn, images):
 
 def activations(cnn, images):
     """The positive outputs of each weight layer, layer by layer, image by image."""
-    x, found = images, []
-    for module in cnn:
+    x, found = images.double(), []  # in float64, where noise does not count as activation
+    for module in copy.deepcopy(cnn).double():
         x = module(x)
         if hasattr(module, "weight"):
             found.append(x.detach().clamp(min=0))

@@ -127,6 +127,11 @@ def test_spiking_pools_have_neurons_of_their_own():
     assert thresholds == {"conv1": 0.5, "pool1": 4, "conv2": 0.5, "pool2": 4}
 
 
+def test_spiking_pools_start_at_the_given_fraction_of_their_threshold():
+    snn = convert(digit_cnn(), pooling="spiking", initial_potential=0.3)
+    assert snn.layers[1].neuron.initial.item() == pytest.approx(0.3 * 4, abs=0.01)
+
+
 @pytest.mark.parametrize("steps", [1, 40, 128, 200])
 @pytest.mark.parametrize("weight", [1.0, 0.99, 0.3])
 @pytest.mark.parametrize("threshold", [1.0, 60.0])
@@ -144,12 +149,13 @@ def test_every_drawn_network_is_exact_for_the_promised_steps(drawn, steps):
     assert convert(cnn, input_shape=shape, exact_steps=steps).exact_steps >= steps
 
 
-def test_one_current_of_very_many_weights_is_exact():
-    cnn = nn.Sequential(nn.Flatten(), linear(1007, 2))
-    cnn[1].weight.data.fill_(16660.55 / 2**14)  # 1,007 of them, rounded up, exceed 2**24 units
-    snn = convert(cnn, input_shape=(1, 1, 1007))
+@pytest.mark.parametrize(("inputs", "weight"), [(1007, 16660.55 / 2**14), (9001, 2037 / 2**10)])
+def test_one_current_of_very_many_weights_is_exact(inputs, weight):
+    cnn = nn.Sequential(nn.Flatten(), linear(inputs, 2))
+    cnn[1].weight.data.fill_(weight)  # on the finest grid, their sum would exceed 2**24 units
+    snn = convert(cnn, input_shape=(1, 1, inputs))
     exact = snn.layers[0].weight.double().sum(1)
-    assert torch.equal(snn.step(torch.ones(1, 1, 1, 1007))[0].double(), exact)
+    assert torch.equal(snn.step(torch.ones(1, 1, 1, inputs))[0].double(), exact)
 
 
 @pytest.mark.parametrize("pooling", ["linear", "spiking"])

@@ -19,7 +19,7 @@ def plot_overview(recording: Recording, class_names: tuple[str, ...], label: int
     pixels.imshow(recording.image[0], vmin=0, vmax=1)
     pixels.set_title("image")
     spikes.imshow(recording.input[0, 0], cmap=_ink(INPUT), vmin=0, vmax=1)
-    spikes.set_title("spikes, one step")
+    spikes.set_title("its spikes")
     for ax in (pixels, spikes):
         bare(ax)
     _draw_raster(raster, recording)
