@@ -38,12 +38,11 @@ def tiny_cnn(seed: int = 0) -> nn.Sequential:
 def small_cnns(draw, classes: int = 3) -> tuple[nn.Sequential, tuple[int, int, int]]:
     """A network of 1 to 3 weight layers, of any geometry, and its input shape [C, H, W]."""
     shape = tuple(draw(st.integers(low, high)) for low, high in ((1, 4), (4, 7), (4, 7)))
-    layers = [draw(_pools())] if draw(st.booleans()) else []
+    layers = draw(st.lists(_pools(), max_size=2))
     convolutions = draw(st.integers(0, 2))
     for _ in range(convolutions):
         layers += [draw(_convs(_shape_after(layers, shape))), nn.ReLU(), nn.Dropout(0.5)]
-        if draw(st.booleans()):
-            layers.append(draw(_pools()))
+        layers += draw(st.lists(_pools(), max_size=2))
     layers.append(nn.Flatten())
     (inputs,) = _shape_after(layers, shape)
     if convolutions < 2 and draw(st.booleans()):

@@ -159,6 +159,12 @@ def test_a_layer_that_is_used_twice_is_converted_twice_or_refused():
     assert check_constraints(cnn) or str(convert(cnn)).count("sum_pool") == 2
 
 
+def test_weights_that_are_used_twice_are_refused():
+    layer = conv(1, 1, 3, padding=1)
+    cnn = nn.Sequential(layer, nn.ReLU(), layer, nn.ReLU(), nn.Flatten(), linear(784, 10))
+    assert any("Layer 2 (Conv2d)" in text for text in check_constraints(cnn))
+
+
 def test_a_network_that_is_no_sequence_is_refused():
     assert check_constraints(nn.Linear(784, 10, bias=False)) == [
         "The network is a Linear; write it as one nn.Sequential."

@@ -226,11 +226,14 @@ def test_a_decision_is_drawn_from_the_spikes_of_each_class(recording):
 
 
 def test_a_confusion_chart_shows_every_count(result):
-    chart, summary = plotting.plot_confusion_at(result, NAMES, 6).axes
-    counts = [int(text.get_text()) for text in chart.texts]
-    assert counts == result.confusion[5].flatten().tolist()
-    shares = [bar.get_width() for bar in summary.patches[:10]]
-    assert shares == pytest.approx((result.confusion[5].diagonal() / 10).tolist())
+    assert not torch.equal(result.confusion[0], result.confusion[5])
+    for step in (1, 6):
+        chart, summary = plotting.plot_confusion_at(result, NAMES, step).axes
+        confusion = result.confusion[step - 1]
+        counts = [int(text.get_text()) for text in chart.texts]
+        assert counts == confusion.flatten().tolist()
+        shares = [bar.get_width() for bar in summary.patches[:10]]
+        assert shares == pytest.approx((confusion.diagonal() / 10).tolist())
 
 
 def test_undecided_images_count_as_wrong_in_the_row_summary(undecided):

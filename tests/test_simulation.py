@@ -203,6 +203,17 @@ def test_a_lower_matmul_precision_changes_nothing(snn, digits):
         assert torch.equal(v, recorded.potentials[name])
 
 
+def test_a_lower_matmul_precision_is_lifted_while_steps_are_computed(snn, digits):
+    seen = []
+    snn.layers[-1].register_forward_hook(
+        lambda *_: seen.append(torch.backends.mkldnn.matmul.fp32_precision)
+    )
+    torch.set_float32_matmul_precision("medium")
+    simulate(snn, digits[:2], steps=2)
+    record(snn, digits.images[0], steps=2)
+    assert seen == ["ieee"] * 4
+
+
 def test_simulating_twice_gives_the_same(snn, digits):
     first = simulate(snn, digits, steps=5)
     snn.step(digits.images.round())  # what is left over must not matter

@@ -21,7 +21,7 @@ def make_notebook(source: Path) -> None:
     """Run one chapter and write its pair."""
     notebook = jupytext.read(source)
     NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": CHAPTERS}}
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": CHAPTERS}}
     ).execute()
     _make_reproducible(notebook)
     write_whole(source.with_suffix(".ipynb"), lambda path: nbformat.write(notebook, path))
