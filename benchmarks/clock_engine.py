@@ -2,7 +2,7 @@
 
 Both on the same images, batch size and threads, in turn, in one process:
 `python benchmarks/clock_engine.py`.  Prints medians and their ratio, and the peak
-memory of a run of 10 and of 80 steps, each in a process of its own.
+memory of a run of 10 and of 60 steps, each in a process of its own.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def compare(options) -> None:
 
 
 def peak_memory(options) -> None:
-    for steps in (10, 80):
+    for steps in (10, 60):
         command = [sys.executable, __file__, "--only-steps", str(steps)]
         peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         print(f"peak memory of {steps} steps: {peak.strip()} MiB")
