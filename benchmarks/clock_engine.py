@@ -7,11 +7,12 @@ memory of a run of 10 and of 60 steps, each in a process of its own.
 
 import argparse
 import platform
-import resource
+import re
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
 
@@ -85,7 +86,7 @@ def peak_memory(options) -> None:
 def only(steps: int) -> None:
     _, snn = networks()
     simulate(snn, load_digits("test", per_class=100), steps=steps, engine="clock")
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) // 1024)
 
 
 if __name__ == "__main__":

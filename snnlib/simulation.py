@@ -318,8 +318,8 @@ class _Trace:
 
 
 def _check_steps(steps: int) -> None:
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; simulate at least 1 time step.")
+    if steps < 1 or steps != int(steps):
+        raise ValueError(f"steps is {steps}; give a whole number, at least 1.")
 
 
 def _check_run(snn: SpikingNetwork, digits: Digits, batch_size: int) -> None:

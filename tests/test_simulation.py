@@ -172,10 +172,15 @@ def test_the_order_of_images_changes_nothing_if_the_index_follows(snn, example_s
         assert moved[2] == kept[2]
 
 
-def test_other_images_in_the_batch_change_nothing(snn, digits):
-    alone = everything(snn, digits.images[:1], steps=8, encoder=ConstantEncoder())
-    together = everything(snn, digits.images, steps=8, encoder=ConstantEncoder())
-    assert torch.equal(alone[0][:, 0], together[0][:, 0])
+@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("batch_size", [1, 7, 50])
+def test_no_potential_depends_on_the_batch(snn, example_snn, place, batch_size, digits):
+    network, encoder = settings_of(snn, example_snn)[place]
+    at_once = everything(network, digits.images, steps=4, encoder=encoder)[0]
+    for index in torch.arange(len(digits)).split(batch_size):
+        images = digits.images[index]
+        batch = everything(network, images, steps=4, encoder=encoder, index=index)[0]
+        assert torch.equal(batch, at_once[:, index])
 
 
 def test_a_wide_copy_changes_nothing(snn, example_snn, digits):
@@ -520,7 +525,8 @@ def test_memory_does_not_grow_with_the_number_of_steps():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 0}, "steps is 0; simulate at least 1"),
+        ({"steps": 0}, "steps is 0; give a whole number, at least 1"),
+        ({"steps": 2.5}, "steps is 2.5; give a whole number"),
         ({"steps": -3}, "steps is -3"),
         ({"batch_size": 0}, "batch_size is 0; give at least 1"),
         ({"engine": "gpu"}, "engine is 'gpu'; choose \"auto\" or one of .*clock"),
