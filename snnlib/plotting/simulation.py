@@ -132,7 +132,7 @@ def _write_decisions(ax: Axes, decisions: Tensor, class_names: tuple[str, ...], 
         if step == 1 or decision != decisions[step - 2]:
             name = "?" if decision == UNDECIDED else class_names[decision]
             ax.annotate(
-                f"{name} \u2192",
+                name,
                 (step, 1.02),
                 xycoords=("data", "axes fraction"),
                 color=OUTPUT if decision == label else REFERENCE,
