@@ -13,6 +13,7 @@ from torch import Tensor
 WEIGHT_BITS = 15  # a weight is a sign and at most 15 bits
 LEAST_BITS = 11  # fewer could cost accuracy; rather promise fewer exact steps
 EXACT_UNITS = 2**24  # float32 holds every whole number up to here
+EXACT_UNITS_WIDE = 2**53  # and float64 up to here
 
 
 def fraction_bits(
@@ -35,8 +36,7 @@ def fraction_bits(
     -------
     int
     """
-    weight = weight.double() * spikes
-    largest = weight.abs().max().item() / spikes or 1.0
+    largest = weight.abs().max().item() or 1.0
     bits = math.floor(math.log2((2**WEIGHT_BITS - 1) / largest))
     least = bits - (WEIGHT_BITS - LEAST_BITS)
     while (
@@ -82,4 +82,4 @@ def largest_sum(weight: Tensor) -> float:
 
 def _units(weight: Tensor, spikes: int, bits: int) -> float:
     """The largest current of one step, in multiples of 2**-bits, after rounding."""
-    return largest_sum(on_grid(weight / spikes, bits)) * spikes * 2.0**bits
+    return largest_sum(on_grid(weight, bits)) * spikes * 2.0**bits

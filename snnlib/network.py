@@ -14,12 +14,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from snnlib.fixed_point import largest_sum
+from snnlib.fixed_point import EXACT_UNITS, EXACT_UNITS_WIDE, largest_sum
 from snnlib.models import WEIGHTED, window_area
 from snnlib.neurons import IFNeuron, Integrator
 from snnlib.storage import StorageError, load_tensors, save_tensors
-
-FLOAT32_BITS, FLOAT64_BITS = 24, 53  # whole numbers up to 2**bits are exact
 
 _KINDS = {  # what a synapse is made of, and what must be stored to make it again
     "sum_pool": (nn.AvgPool2d, ("kernel_size", "stride", "padding", "divisor_override")),
@@ -130,7 +128,8 @@ class SpikingLayer(nn.Module):
     def exact_steps(self) -> int:
         """For how many steps every potential of the layer is exact."""
         units = 2.0**self.fraction_bits
-        room = 2 ** (FLOAT64_BITS if self.neuron.wide else FLOAT32_BITS) - self._threshold * units
+        limit = EXACT_UNITS_WIDE if self.neuron.wide else EXACT_UNITS
+        room = limit - self._threshold * units
         return max(0, int(room // max(self._largest_current * units, 1.0)))
 
     @property

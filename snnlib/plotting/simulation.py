@@ -55,7 +55,7 @@ def plot_raster(recording: Recording, *, neurons: int = 60) -> Figure:
 
 
 def plot_decision(recording: Recording, class_names: tuple[str, ...], label: int) -> Figure:
-    """The output of each class as it grows, and under it the decision after each step."""
+    """The output of each class as it grows, and above it the decision, where it changes."""
     fig, (image, curves) = plt.subplots(1, 2, width_ratios=[1, 3.2])
     image.imshow(recording.image[0], vmin=0, vmax=1)
     image.set_title(f"a {class_names[label]}")
