@@ -1,0 +1,21 @@
+"""Release assignments to a class and grade what comes back.
+
+The modules in the order the data flows::
+
+    masters     MyST Markdown with tasks, solutions, hidden tests  -> nbgrader's notebooks
+    check       a master earns every point, its blank version none
+    release     dist/students: blank notebooks, the library, requirements
+    leaks       no solution, no hidden test, in what students get
+
+    roster      who is in the class
+    collect     LMS archives and loose files                       -> one file a student
+    submission  whatever a student hands in                        -> a notebook safe to grade
+    sandbox     one kernel behind bubblewrap, within limits
+    execute     runs a notebook in it; probes that tests still test
+    grade       the class, one submission at a time, resumable
+    marks       what a person decides
+    report      grades.csv, details, Canvas, Moodle, feedback
+
+Run ``python -m grading --help`` with this folder's parent on ``PYTHONPATH``, or
+use ``make release`` and ``make grade``.
+"""

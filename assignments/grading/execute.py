@@ -1,0 +1,105 @@
+"""Run a submission in its kernel and settle which tests passed.
+
+nbgrader scores a test cell by its outputs, which student code can touch. This step
+decides by the kernel's reply alone, and leaves nbgrader one output to read: an error,
+or nothing. A warning printed by a test costs no point, and a number displayed by it
+gives no partial credit.
+"""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import zmq
+from jupyter_core.utils import ensure_async
+from nbformat import NotebookNode
+from nbformat.v4 import new_output
+from nbgrader.preprocessors import Execute
+from traitlets import Integer
+
+from .files import write_whole
+from .probes import Probe, draw_probe
+
+MEBI = 1 << 20
+
+
+class ProbedExecute(Execute):
+    """nbgrader's execution, with a probe after each test and limits on what comes out."""
+
+    raise_on_iopub_timeout = False  # a message that was too long never arrives
+    max_output = Integer(4 * MEBI, help="bytes that a cell may print or draw").tag(config=True)
+
+    def create_kernel_manager(self):
+        """Refuse messages that would fill this process's memory."""
+        manager = super().create_kernel_manager()
+        manager.context.setsockopt(zmq.MAXMSGSIZE, 4 * self.max_output)
+        return manager
+
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Execute, judge each test, report to the file that GRADING_PROBES names."""
+        self.errors: dict[int, dict[str, str]] = {}
+        self.printed: dict[int, int] = {}
+        cells, probes = _with_probes(nb.cells)
+        nb.cells = cells
+        nb, resources = super().preprocess(nb, resources)
+        tampered = [name for name, probe in probes.items() if not probe.failed_as_it_should()]
+        results = self._settle(cells, "" if not tampered else "tests were disabled")
+        _report(results, tampered)
+        added = [id(probe.cell) for probe in probes.values()]
+        nb.cells = [cell for cell in cells if id(cell) not in added]
+        return nb, resources
+
+    def on_cell_executed(self, **executed) -> None:
+        """Remember how each cell ended."""
+        super().on_cell_executed(**executed)
+        reply = executed["execute_reply"]["content"]
+        if reply["status"] != "ok":
+            error = {"ename": reply.get("ename", "Aborted"), "evalue": reply.get("evalue", "")}
+            self.errors[executed["cell_index"]] = error
+
+    def output(self, outs, msg, display_id, cell_index):
+        """Take an output while the cell is within its limit; then stop the cell."""
+        already = self.printed.get(cell_index, 0)
+        self.printed[cell_index] = already + len(str(msg["content"]))
+        if self.printed[cell_index] <= self.max_output:
+            return super().output(outs, msg, display_id, cell_index)
+        if already <= self.max_output:
+            asyncio.ensure_future(ensure_async(self.km.interrupt_kernel()))
+        return None
+
+    def _settle(self, cells: list[NotebookNode], verdict: str) -> dict[str, str]:
+        """Leave one output in each test cell; return test -> error, empty if it passed."""
+        results = {}
+        for index, cell in enumerate(cells):
+            if not _is_test(cell):
+                continue
+            error = self.errors.get(index)
+            if verdict:
+                error = {"ename": "Tampered", "evalue": verdict}
+            cell.outputs = [new_output("error", **error, traceback=[])] if error else []
+            name = cell.metadata["nbgrader"]["grade_id"]
+            results[name] = f"{error['ename']}: {error['evalue']}" if error else ""
+        return results
+
+
+def _is_test(cell: NotebookNode) -> bool:
+    marks = cell.metadata.get("nbgrader", {})
+    return cell.cell_type == "code" and marks.get("grade", False)
+
+
+def _with_probes(cells: list[NotebookNode]) -> tuple[list[NotebookNode], dict[str, Probe]]:
+    """The cells with a probe behind each test, and the probes by the test's name."""
+    probed, probes = [], {}
+    for cell in cells:
+        probed.append(cell)
+        if _is_test(cell):
+            probe = probes[cell.metadata["nbgrader"]["grade_id"]] = draw_probe()
+            probed.append(probe.cell)
+    return probed, probes
+
+
+def _report(results: dict[str, str], tampered: list[str]) -> None:
+    """Tell the process that started nbgrader what was found."""
+    if path := os.environ.get("GRADING_PROBES"):
+        write_whole(Path(path), json.dumps({"tests": results, "tampered": tampered}))

@@ -1,0 +1,52 @@
+"""A private folder in which Jupyter finds the sandboxed kernel and nothing else."""
+
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from .sandbox import Limits, Usage
+
+KERNEL = "sandbox"
+
+
+@contextmanager
+def private_folder(limits: Limits) -> Iterator[dict[str, str]]:
+    """Yield the environment for one graded notebook; remove its folder afterwards.
+
+    The sandbox shares only ``shared/``, where the kernel's connection file and sockets
+    lie: there is no network, so they talk through files. The path must be short, as
+    the system allows 107 characters for the name of a socket.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="grade-", dir="/tmp"))
+    try:
+        (folder / "shared").mkdir()
+        _write_kernel(folder / "jupyter" / "kernels" / KERNEL)
+        yield {
+            "JUPYTER_PATH": str(folder / "jupyter"),
+            "TMPDIR": str(folder / "shared"),
+            "GRADING_LIMITS": json.dumps(asdict(limits)),
+            "GRADING_USAGE": str(folder / "usage.json"),
+            "GRADING_PROBES": str(folder / "probes.json"),
+            "GRADING_KERNEL": KERNEL,
+        }
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_kernel(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    start = [sys.executable, "-m", f"{__package__}.sandbox", "{connection_file}"]
+    # by message: a signal would reach bubblewrap, not the kernel
+    kernel = {"argv": start, "display_name": KERNEL, "interrupt_mode": "message"}
+    (folder / "kernel.json").write_text(json.dumps(kernel | {"language": "python"}))
+
+
+def read_usage(environment: dict[str, str]) -> Usage:
+    """What the sandbox measured; zeros if it never got that far."""
+    path = Path(environment["GRADING_USAGE"])
+    return Usage(**json.loads(path.read_text())) if path.exists() else Usage(0.0, 0.0)

@@ -1,0 +1,31 @@
+"""How nbgrader releases and grades here; read by nbgrader, not imported."""
+
+import os
+
+from grading.blank import CODE_STUB, TEXT_STUB
+from grading.execute import MEBI, ProbedExecute
+from grading.sandbox import Limits
+from nbconvert.preprocessors import ClearMetadataPreprocessor
+from nbgrader.preprocessors import CheckCellMetadata, LimitOutput, SaveAutoGrades
+
+limits = Limits.from_environment()
+
+c = get_config()  # noqa: F821
+c.CourseDirectory.course_id = "snn"
+c.CourseDirectory.ignore = [".ipynb_checkpoints", "__pycache__", "*.md", "*.py", "*.csv"]
+c.IncludeHeaderFooter.header = ""
+c.ClearSolutions.code_stub = {"python": CODE_STUB}
+c.ClearSolutions.text_stub = TEXT_STUB
+c.ProbedExecute.timeout = limits.cell_seconds
+c.ProbedExecute.max_output = limits.output * MEBI
+c.Autograde.autograde_preprocessors = [
+    ProbedExecute,
+    ClearMetadataPreprocessor,
+    LimitOutput,
+    SaveAutoGrades,
+    CheckCellMetadata,
+]
+if kernel := os.environ.get("GRADING_KERNEL"):
+    c.ProbedExecute.kernel_name = kernel
+    c.KernelManager.transport = "ipc"  # the sandbox has no network
+    c.KernelManager.ip = os.path.join(os.environ["TMPDIR"], "kernel")

@@ -1,0 +1,206 @@
+"""One kernel behind bubblewrap: no network, nothing to read, limits on everything.
+
+Inside, a submission sees the system's programs, this Python, `snnlib`, and an empty
+folder of its own. It does not see the masters, the grade book, other submissions or
+its own notebook. Jupyter starts ``python -m grading.sandbox CONNECTION_FILE`` as if it
+were the kernel; this process starts the kernel in the sandbox and watches it.
+
+Linux only. Source of the method: nbgrader's advice to grade in a container, done with
+bubblewrap (https://github.com/containers/bubblewrap).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+from .files import write_whole
+
+INSIDE = Path(__file__).with_name("inside.py")
+NOBODY = 65534
+SYSTEM = ["/usr", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime"]
+FONTS = "/tmp/matplotlib"
+MEBI = 1 << 20
+
+
+class SandboxError(RuntimeError):
+    """The sandbox cannot be used here; the message says why and what to install."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one submission may use; sizes in MiB, times in seconds."""
+
+    cell_seconds: int = 30
+    seconds: int = 300
+    memory: int = 4096  # resident, all processes together
+    data: int = 3072  # writable memory of one process, which fails cleanly beyond it
+    processes: int = 128  # threads count as processes
+    file: int = 64
+    disk: int = 256
+    output: int = 4  # that a cell may print or draw
+
+    @classmethod
+    def from_environment(cls) -> "Limits":
+        """The limits that GRADING_LIMITS states, or the defaults."""
+        return cls(**json.loads(os.environ.get("GRADING_LIMITS", "{}")))
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one submission used."""
+
+    seconds: float
+    peak_memory: float
+    killed: str = ""
+
+
+def command(connection_file: Path, limits: Limits) -> list[str]:
+    """The bubblewrap command that starts a kernel in the sandbox."""
+    shared = connection_file.parent
+    as_root = os.geteuid() == 0  # root needs no user namespace, and gives up root inside
+    return [
+        _bubblewrap(), "--die-with-parent", "--new-session",
+        "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
+        *([] if as_root else ["--unshare-user"]),
+        *_read_only(), "--proc", "/proc", "--dev", "/dev",
+        *_scratch("/dev/shm", limits), *_scratch("/tmp", limits),
+        *_fonts(), *_way_to(shared), "--bind", str(shared), str(shared), "--ro-bind", str(INSIDE), "/inside.py",
+        "--remount-ro", "/dev", "--remount-ro", "/",
+        "--chdir", "/tmp", "--clearenv", *_environment(),
+        sys.executable, "/inside.py", json.dumps(asdict(limits)), str(connection_file),
+    ]  # fmt: skip
+
+
+def _bubblewrap() -> str:
+    if not (path := shutil.which("bwrap")):
+        raise SandboxError(
+            "bubblewrap is not installed, so nothing was graded. Install it (on Debian and "
+            "Ubuntu: apt install bubblewrap), or pass --unsandboxed to run the students' code "
+            "with your own rights"
+        )
+    return path
+
+
+def _read_only() -> list[str]:
+    """What a submission may read: the system, this Python, the library."""
+    library = Path(find_spec("snnlib").origin).parent
+    places = [*SYSTEM, sys.prefix, sys.base_prefix, str(library)]
+    options = ["--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib"]
+    options += ["--symlink", "usr/lib64", "/lib64"]
+    for place in dict.fromkeys(places):
+        if place == "/usr" or not place.startswith("/usr/"):
+            options += [*_way_to(Path(place)), "--ro-bind-try", place, place]
+    return options
+
+
+def _scratch(place: str, limits: Limits) -> list[str]:
+    """An empty folder in memory that anyone may write to, of limited size."""
+    return ["--perms", "1777", "--size", str(limits.disk * MEBI), "--tmpfs", place]
+
+
+def _way_to(place: Path) -> list[str]:
+    """Make the folders above a place: those that bubblewrap makes let only root pass."""
+    return [o for folder in reversed(place.parents[:-1]) for o in ("--dir", str(folder))]
+
+
+def _fonts() -> list[str]:
+    """Lend matplotlib's list of fonts, which takes seconds to make."""
+    import matplotlib as mpl
+
+    lists = Path(mpl.get_cachedir()).glob("fontlist-*.json")
+    options = ["--perms", "1777", "--dir", FONTS]
+    return [*options, *(o for f in lists for o in ("--ro-bind", f"{f}", f"{FONTS}/{f.name}"))]
+
+
+def _environment() -> list[str]:
+    values = {
+        "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp", "TMPDIR": "/tmp",
+        "IPYTHONDIR": "/tmp/ipython", "MPLCONFIGDIR": FONTS, "MPLBACKEND": "agg",
+        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+    }  # fmt: skip
+    return [option for item in values.items() for option in ("--setenv", *item)]
+
+
+def require_sandbox() -> None:
+    """Raise `SandboxError` unless a sandbox starts here."""
+    trial = [_bubblewrap(), "--ro-bind", "/", "/", "--unshare-pid", "--unshare-net", "true"]
+    run = subprocess.run(trial, capture_output=True, text=True)
+    if run.returncode:
+        raise SandboxError(
+            f"bubblewrap is installed but cannot start: {run.stderr.strip()}. Where the system "
+            "forbids user namespaces, allow them (on Ubuntu: sysctl -w "
+            "kernel.apparmor_restrict_unprivileged_userns=0) or grade as root"
+        )
+
+
+def watch(process: subprocess.Popen, shared: Path, limits: Limits, report: Path) -> None:
+    """Wait for the sandbox to end; end it when it uses too much.
+
+    The report is kept up to date, as Jupyter may kill this process at any time.
+    """
+    start, peak, killed = time.monotonic(), 0.0, ""
+    while process.poll() is None:
+        memory, seconds = _resident(process.pid), time.monotonic() - start
+        peak = max(peak, memory)
+        if killed := _excess(memory, _size(shared), seconds, limits):
+            process.kill()  # everything inside dies with bubblewrap
+            process.wait()
+        write_whole(report, json.dumps(asdict(Usage(seconds, peak, killed))))
+        time.sleep(0.1)
+
+
+def _excess(memory: float, disk: float, seconds: float, limits: Limits) -> str:
+    if memory > limits.memory:
+        return f"used more than {limits.memory} MiB of memory"
+    if disk > limits.disk:
+        return f"wrote more than {limits.disk} MiB"
+    if seconds > limits.seconds:
+        return f"ran longer than {limits.seconds} s"
+    return ""
+
+
+def _resident(pid: int) -> float:
+    """Memory of a process and its descendants [MiB]; those that just ended count nothing."""
+    total = 0
+    try:
+        parent = psutil.Process(pid)
+        family = [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0.0
+    for process in family:
+        try:
+            total += process.memory_info().rss
+        except psutil.NoSuchProcess:
+            continue
+    return total / MEBI
+
+
+def _size(folder: Path) -> float:
+    """What lies in a folder [MiB], links not followed."""
+    sizes = [entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)]
+    return sum(sizes) / MEBI
+
+
+def main() -> int:
+    """Be the kernel that Jupyter asked for."""
+    connection_file = Path(sys.argv[1])
+    limits = Limits.from_environment()
+    if os.geteuid() == 0:
+        for path in (connection_file.parent, connection_file):
+            os.chown(path, NOBODY, NOBODY)
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    process = subprocess.Popen(command(connection_file, limits), **quiet)
+    watch(process, connection_file.parent, limits, Path(os.environ["GRADING_USAGE"]))
+    return process.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

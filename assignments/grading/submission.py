@@ -1,0 +1,128 @@
+"""Whatever a student hands in, made into a notebook that is safe to grade.
+
+The cells of the released notebook are known by name. Each gets its released labels
+back, a repeated one keeps only the first, a missing one is put back. Outputs go. What
+the student wrote is not changed.
+"""
+
+import json
+from dataclasses import dataclass, field
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from .collect import LARGEST
+
+
+class NotGradable(ValueError):
+    """A submission that cannot be run; the message says why."""
+
+
+class NotThisAssignment(NotGradable):
+    """A notebook of another assignment, or of none."""
+
+
+@dataclass
+class Prepared:
+    """A notebook ready for nbgrader, and what was mended."""
+
+    notebook: NotebookNode
+    notes: list[str] = field(default_factory=list)
+    unlabelled: bool = False
+
+
+def prepare(content: bytes, released: NotebookNode) -> Prepared:
+    """Mend a submission after the released notebook of its assignment.
+
+    Raises
+    ------
+    NotGradable
+        If it is too large or no notebook.
+    NotThisAssignment
+        If it is the notebook of another assignment.
+    """
+    cells = [_plain(cell) for cell in _parse(content)["cells"]]
+    names = {_name(cell): cell for cell in released.cells if _name(cell)}
+    known = [cell for cell in cells if _name(cell) in names]
+    if not known and any(_name(cell) for cell in cells):
+        raise NotThisAssignment("none of its labelled cells belong to this assignment")
+    prepared = Prepared(new_notebook(metadata=released.metadata), unlabelled=not known)
+    if prepared.unlabelled:
+        prepared.notes.append("no cell kept its label: tests were added at the end")
+    prepared.notebook.cells = _labelled(cells, names, prepared.notes)
+    _put_back(prepared, released)
+    return prepared
+
+
+def _parse(content: bytes) -> dict:
+    if len(content) > LARGEST:
+        raise NotGradable(f"larger than {LARGEST >> 20} MiB")
+    try:
+        notebook = nbformat.from_dict(json.loads(content.decode("utf-8-sig")))
+        notebook = nbformat.convert(notebook, 4)
+        for cell in notebook["cells"]:
+            str(cell["cell_type"]), "".join(cell["source"]), dict(cell["metadata"])
+    except Exception as error:
+        # whatever a file can do to a parser, one bad file must not stop the class
+        raise NotGradable(f"not a notebook ({type(error).__name__}: {error})"[:200]) from None
+    return notebook
+
+
+def _plain(cell: dict) -> NotebookNode:
+    """A new cell with a cell's type, text and label; nothing else is taken over."""
+    make = new_code_cell if cell["cell_type"] == "code" else new_markdown_cell
+    new = make("".join(cell["source"]))
+    label = cell["metadata"].get("nbgrader", {})
+    if isinstance(label, dict) and isinstance(label.get("grade_id"), str):
+        new.metadata["nbgrader"] = {"grade_id": label["grade_id"]}
+    return new
+
+
+def _name(cell: NotebookNode) -> str:
+    return cell.metadata.get("nbgrader", {}).get("grade_id", "")
+
+
+def _labelled(cells: list, names: dict, notes: list[str]) -> list[NotebookNode]:
+    """The cells with the released labels, each at most once."""
+    seen: set[str] = set()
+    for position, cell in enumerate(cells):
+        name = _name(cell)
+        cell.metadata.pop("nbgrader", None)
+        if name in names and name not in seen:
+            cells[position] = _with_label(cell, names[name], notes)
+        elif name in seen:
+            notes.append(f"a second {name} counts as plain code")
+        seen.add(name)
+    return cells
+
+
+def _with_label(cell: NotebookNode, released: NotebookNode, notes: list[str]) -> NotebookNode:
+    label = released.metadata["nbgrader"]
+    if label["locked"] and cell.source != released.source:
+        notes.append(f"{label['grade_id']} was changed, and restored")
+    new = new_code_cell if released.cell_type == "code" else new_markdown_cell
+    return new(cell.source, metadata=released.metadata)
+
+
+def _put_back(prepared: Prepared, released: NotebookNode) -> None:
+    """Insert graded cells that are missing, behind the last one of their task."""
+    cells = prepared.notebook.cells
+    order = [cell for cell in released.cells if _name(cell)]
+    for position, missing in enumerate(order):
+        name = _name(missing)
+        if name in map(_name, cells) or not missing.metadata["nbgrader"]["grade"]:
+            continue
+        before = [_name(cell) for cell in order[:position] if _task(cell) == _task(missing)]
+        places = [i for i, cell in enumerate(cells) if _name(cell) in before]
+        cells.insert(places[-1] + 1 if places else len(cells), missing.copy())
+        if not prepared.unlabelled:
+            prepared.notes.append(f"{name} was missing, and put back")
+
+
+def _task(cell: NotebookNode) -> str:
+    """The task of a labelled cell: its name without its role."""
+    name = _name(cell)
+    for role in ("_test", "_hidden", "_answer"):
+        name = name.removesuffix(role)
+    return name
