@@ -19,17 +19,17 @@ from nbformat.v4 import new_code_cell
 FALSE = [
     "{a} == {b}",
     "{a} >= {b}",
-    "abs({a} - {b}) < 1e-6",
     "[{a}] == [{b}]",
-    "isinstance({a}, str)",
     "not {b}",
-    "__import__('math').isclose({a}, {b})",
-    "__import__('torch').equal(__import__('torch').tensor({a}), __import__('torch').tensor({b}))",
-    "__import__('torch').allclose("
-    "__import__('torch').tensor({a}), __import__('torch').tensor({b}))",
-    "__import__('numpy').allclose({a}, {b})",
-    "__import__('numpy').array_equal([{a}], [{b}])",
+    "builtins.abs({a} - {b}) < 1e-6",
+    "builtins.isinstance({a}, builtins.str)",
+    "math.isclose({a}, {b})",
+    "torch.equal(torch.tensor({a}), torch.tensor({b}))",
+    "torch.allclose(torch.tensor({a}), torch.tensor({b}))",
+    "numpy.allclose({a}, {b})",
+    "numpy.array_equal([{a}], [{b}])",
 ]
+MODULES = ["builtins", "math", "torch", "numpy"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,19 @@ class Probe:
 
 def draw_probe() -> Probe:
     """A probe that no earlier one resembles."""
-    word, lines = secrets.token_hex(8), ["caught = 0"]
+    word, lines = secrets.token_hex(8), ["_caught = 0"]
     for form in secrets.SystemRandom().sample(FALSE, len(FALSE)):
         a, b = secrets.randbelow(10**6) / 1000, 1001 + secrets.randbelow(10**6) / 1000
-        lines += ["try:", f"    assert {form.format(a=a, b=b)}"]
-        lines += ["except AssertionError:", "    caught += 1"]
-    # the word is put together only where every statement was caught
-    lines.append(f"assert False, bytes.fromhex({word.encode().hex()!r}).decode()[caught - {len(FALSE)}:]")
+        lines += ["try:", f"    assert {_own_modules(form.format(a=a, b=b))}"]
+        lines += ["except AssertionError:", "    _caught += 1"]
+    spelled = f"bytes.fromhex({word.encode().hex()!r}).decode()"
+    # the whole word comes out only where every statement was caught
+    lines.append(f"assert False, {_own_modules(f'builtins.{spelled}')}[_caught - {len(FALSE)}:]")
     return Probe(new_code_cell("\n".join(lines)), word)
+
+
+def _own_modules(statement: str) -> str:
+    """A student may have given any of these names to something else."""
+    for module in MODULES:
+        statement = statement.replace(f"{module}.", f"__import__('{module}').")
+    return statement

@@ -72,7 +72,8 @@ def _parse(content: bytes) -> dict:
 def _plain(cell: dict) -> NotebookNode:
     """A new cell with a cell's type, text and label; nothing else is taken over."""
     make = new_code_cell if cell["cell_type"] == "code" else new_markdown_cell
-    new = make("".join(cell["source"]))
+    text = "".join(cell["source"]).encode("utf-8", "replace").decode()  # no half characters
+    new = make(text)
     label = cell["metadata"].get("nbgrader", {})
     if isinstance(label, dict) and isinstance(label.get("grade_id"), str):
         new.metadata["nbgrader"] = {"grade_id": label["grade_id"]}
@@ -91,7 +92,7 @@ def _labelled(cells: list, names: dict, notes: list[str]) -> list[NotebookNode]:
         cell.metadata.pop("nbgrader", None)
         if name in names and name not in seen:
             cells[position] = _with_label(cell, names[name], notes)
-        elif name in seen:
+        elif name in names:
             notes.append(f"a second {name} counts as plain code")
         seen.add(name)
     return cells

@@ -1,0 +1,154 @@
+"""Grades for people and for learning platforms.
+
+``grades.csv``
+    A row a student: status, score, seconds, memory, notes.
+``tasks.csv``
+    A row a student, a column a test or answer.
+``canvas-<assignment>.csv``, ``moodle-<assignment>.csv``
+    As their import pages take them; Moodle asks to map `Email address` to the user.
+
+A student of whom no grade is certain has an empty grade in the two last, so that an
+import cannot overwrite one.
+"""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from nbgrader.api import Gradebook, MissingEntry
+
+from .classroom import Classroom
+from .files import write_whole
+from .masters import Master
+from .records import Record, Status, read_record
+from .roster import Student
+
+SCORED = {Status.GRADED, Status.NEEDS_A_PERSON, Status.TAMPERED}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One student's result in one assignment.
+
+    `points` maps each test and answer to its points; ``None`` waits for a person.
+    """
+
+    student: Student
+    record: Record
+    points: dict[str, float | None]
+    comments: dict[str, str]
+
+    @property
+    def status(self) -> Status:
+        """The record's status, or that an answer waits for a person."""
+        if self.record.status is Status.GRADED and None in self.points.values():
+            return Status.NEEDS_A_PERSON
+        return self.record.status
+
+    @property
+    def score(self) -> float:
+        """The points so far."""
+        return sum(points or 0.0 for points in self.points.values())
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know."""
+        waiting = [name for name, points in self.points.items() if points is None]
+        return self.record.notes + [f"{name} waits for a mark" for name in waiting]
+
+
+def results(room: Classroom, master: Master, students: dict[str, Student]) -> list[Row]:
+    """Every student of the roster with what is known about them."""
+    with Gradebook(room.gradebook, "snn") as book:
+        return [_row(book, room, master, student) for student in students.values()]
+
+
+def _row(book: Gradebook, room: Classroom, master: Master, student: Student) -> Row:
+    record = read_record(room.record(master.name, student.id))
+    if record is None:
+        record = Record(student.id, master.name, "", Status.MISSING)
+    points: dict[str, float | None] = {p.grade_id: 0.0 for p in master.parts if p.points}
+    comments = dict.fromkeys(points, "")
+    if record.status in SCORED and record.tests:
+        for name in points:
+            place = name, master.name, master.name, student.id
+            points[name] = _points(book, *place)
+            comments[name] = _comment(book, *place)
+    return Row(student, record, points, comments)
+
+
+def _points(book: Gradebook, *place: str) -> float | None:
+    grade = book.find_grade(*place)
+    return None if grade.needs_manual_grade else grade.score
+
+
+def _comment(book: Gradebook, *place: str) -> str:
+    try:
+        return book.find_comment(*place).manual_comment or ""
+    except MissingEntry:
+        return ""
+
+
+def write_reports(room: Classroom, master: Master, rows: list[Row]) -> None:
+    """Write all four tables of one assignment."""
+    folder = room.grades
+    _write_table(folder / f"{master.name}-grades.csv", _grades(master, rows))
+    _write_table(folder / f"{master.name}-tasks.csv", _tasks(rows))
+    _write_table(folder / f"{master.name}-canvas.csv", _canvas(master, rows))
+    _write_table(folder / f"{master.name}-moodle.csv", _moodle(master, rows))
+
+
+def _grades(master: Master, rows: list[Row]) -> list[list]:
+    head = ["assignment", "id", "last_name", "first_name", "email", "status", "score", "max"]
+    table = [[*head, "seconds", "peak_memory_MiB", "notes"]]
+    for row in rows:
+        s, r = row.student, row.record
+        table.append(
+            [master.name, s.id, s.last_name, s.first_name, s.email, row.status, f"{row.score:g}"]
+            + [f"{master.points:g}", r.seconds, r.peak_memory, "; ".join(row.notes)]
+        )
+    return table
+
+
+def _tasks(rows: list[Row]) -> list[list]:
+    names = list(rows[0].points) if rows else []
+    table = [["id", "status", *names]]
+    for row in rows:
+        points = ["" if row.points[n] is None else f"{row.points[n]:g}" for n in names]
+        table.append([row.student.id, row.status, *points])
+    return table
+
+
+def _certain(row: Row) -> str:
+    return f"{row.score:g}" if row.status is Status.GRADED else ""
+
+
+def _canvas(master: Master, rows: list[Row]) -> list[list]:
+    table = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", master.name]]
+    table.append(["    Points Possible", "", "", "", "", f"{master.points:g}"])
+    for row in rows:
+        s = row.student
+        name = f"{s.last_name}, {s.first_name}"
+        table.append([name, s.lms_user_id, s.id, s.email, "", _certain(row)])
+    return table
+
+
+def _moodle(master: Master, rows: list[Row]) -> list[list]:
+    table = [["First name", "Last name", "ID number", "Email address", master.name]]
+    for row in rows:
+        s = row.student
+        table.append([s.first_name, s.last_name, s.id, s.email, _certain(row)])
+    return table
+
+
+def _write_table(path: Path, table: list[list]) -> None:
+    text = io.StringIO()
+    csv.writer(text).writerows([_harmless(value) for value in row] for row in table)
+    write_whole(path, text.getvalue())
+
+
+def _harmless(value: object) -> object:
+    """Text that a spreadsheet would run as a formula, made plain."""
+    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t"))
+    return f"'{value}" if formula else value

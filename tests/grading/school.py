@@ -1,0 +1,113 @@
+"""Set a class of mutated students up, have it graded by the one command, read the result."""
+
+import csv
+import hashlib
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from grading.masters import FOLDER, Master
+from mutations import Attack, Maker, Submission, points
+
+ROOT = FOLDER.parent
+
+
+@dataclass
+class School:
+    """A class folder, what was handed in, and what its grading said."""
+
+    folder: Path
+    master: Master
+    submissions: dict[str, Submission]
+    server: socket.socket
+    canary: Path
+
+    def grade(self, *options: str, cell_seconds: int = 10, seconds: int = 60):
+        """Run the command that an instructor runs."""
+        limits = [f"--cell-seconds={cell_seconds}", f"--seconds={seconds}"]
+        return grade(self.folder, self.master.name, *limits, *options)
+
+    def rows(self) -> dict[str, dict[str, str]]:
+        """grades.csv by student."""
+        return read_grades(self.folder, self.master.name)
+
+    def deserved(self) -> dict[str, float]:
+        """What each student's own notebook earns outside the pipeline."""
+        known: dict[str, float] = {}
+        result = {}
+        for student, submission in self.submissions.items():
+            notebook = submission.deserved
+            key = "" if notebook is None else "\n".join(c.source for c in notebook.cells)
+            if key not in known:
+                known[key] = points(self.master, notebook)
+            result[student] = known[key]
+        return result
+
+
+def grade(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
+    """``python -m grading grade`` on a class folder."""
+    command = [sys.executable, "-m", "grading", "grade", str(folder), *arguments]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, **options)
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(FOLDER), "OMP_NUM_THREADS": "1"}
+
+
+def read_grades(folder: Path, assignment: str) -> dict[str, dict[str, str]]:
+    with open(folder / "grades" / f"{assignment}-grades.csv", newline="") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+def make_school(folder: Path, master: Master, makers: Iterable[Maker], seed: int = 0) -> School:
+    """Write roster and inbox of a class, one student for each maker."""
+    inbox = folder / "inbox" / master.name
+    inbox.mkdir(parents=True)
+    canary = folder.parent / "canary.txt"
+    canary.write_text("unchanged")
+    server = socket.create_server(("127.0.0.1", 0))
+    server.setblocking(False)
+    book = str(folder / "work" / "gradebook.db")
+    places = [str(FOLDER), str(folder), str(Path.home())]
+    attack = Attack(places, book, server.getsockname()[1], str(canary))
+    submissions = {}
+    for number, maker in enumerate(makers):
+        student = f"{number:03d}_{maker.__name__}"
+        submissions[student] = maker(master, random.Random(f"{seed} {number}"), attack)
+        hand_in(inbox, student, submissions[student])
+    write_roster(folder, submissions)
+    return School(folder, master, submissions, server, canary)
+
+
+def hand_in(inbox: Path, student: str, submission: Submission) -> None:
+    path = inbox / f"{student}.ipynb"
+    if submission.file_name:
+        path = inbox / student / submission.file_name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(submission.content)
+
+
+def write_roster(folder: Path, students: Iterable[str]) -> None:
+    rows = [f"{s},Zoë,Łukasz {n},{n}@school.example,{1000 + n}" for n, s in enumerate(students)]
+    text = "\n".join(["id,first_name,last_name,email,lms_user_id", *rows]) + "\n"
+    (folder / "roster.csv").write_text(text, encoding="utf-8")
+
+
+def fingerprint(*folders: Path) -> str:
+    """Changes when any file in the folders does."""
+    total = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            if "__pycache__" not in path.parts:
+                total.update(str(path).encode() + path.read_bytes())
+    return total.hexdigest()
+
+
+def notebook_of(submission: Submission) -> nbformat.NotebookNode:
+    return nbformat.reads(submission.content.decode(), as_version=4)

@@ -1,0 +1,72 @@
+"""A class with every kind of student once, graded by one command."""
+
+from pathlib import Path
+
+import mutations
+import pytest
+from grading.masters import FOLDER, read_master
+from grading.records import Status
+from school import fingerprint, make_school
+
+NAME = "2_leaky_and_refractory"
+UNTOUCHABLE = [FOLDER, FOLDER.parent / "snnlib"]
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory):
+    makers = [*mutations.HONEST, *mutations.HOSTILE, mutations.right]
+    folder = tmp_path_factory.mktemp("school") / "klasse ü"
+    school = make_school(folder, read_master(NAME), makers)
+    inbox = folder / "inbox"
+    before = fingerprint(*UNTOUCHABLE, inbox)
+    school.run = school.grade()
+    school.changed = fingerprint(*UNTOUCHABLE, inbox) != before
+    yield school
+    school.server.close()
+
+
+@pytest.fixture(scope="module")
+def deserved(school):
+    return school.deserved()
+
+
+def test_the_batch_finishes_and_asks_for_a_look(school):
+    assert school.run.returncode == 1, school.run.stderr
+    assert len(school.rows()) == len(school.submissions)
+    assert "1 graded now" not in school.run.stdout
+
+
+def test_every_student_gets_exactly_what_they_deserve(school, deserved):
+    earned = {student: float(row["score"]) for student, row in school.rows().items()}
+    assert earned == deserved
+
+
+def test_every_status_is_as_it_should_be(school):
+    for student, row in school.rows().items():
+        status = Status(row["status"])
+        if status is Status.NEEDS_A_PERSON and "waits for a mark" in row["notes"]:
+            status = Status.GRADED  # but for its written answers
+        assert status in school.submissions[student].statuses, (student, row)
+
+
+def test_nothing_outside_changed(school):
+    assert not school.changed
+    assert school.canary.read_text() == "unchanged"
+    assert not list(Path("/tmp").glob("grade-*"))
+
+
+def test_no_call_came_through(school):
+    with pytest.raises(BlockingIOError):
+        school.server.accept()
+
+
+def test_stopped_ones_say_why(school):
+    for row in school.rows().values():
+        assert row["status"] == Status.GRADED or row["notes"], row
+
+
+def test_a_second_run_grades_nothing_and_changes_no_grade(school):
+    before = school.rows()
+    again = school.grade()
+    assert f"{NAME}: 0 graded now" in again.stdout, again.stderr
+    assert school.rows() == before
