@@ -3,13 +3,19 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 
-.PHONY: help book test lab notebooks weights bench lint format linkcheck clean
+CLASS ?= class
+GRADING := PYTHONPATH=assignments $(BIN)/python -m grading
+
+.PHONY: help book book-student test lab notebooks weights bench release grade lint format linkcheck clean
 
 help:  ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 book: .venv/ready  ## run the chapters and build _build/html/index.html
 	$(BIN)/python tools/build_book.py
+
+book-student: .venv/ready  ## the same book without solutions, in dist/book-student
+	$(BIN)/python tools/build_student_book.py
 
 test: .venv/ready  ## run every check: lint, library, chapters, book
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -29,6 +35,12 @@ weights: .venv/ready  ## train the weights that ship with the course
 
 bench: .venv/ready  ## measure the clock engine beside plain CNN passes
 	$(BIN)/python benchmarks/clock_engine.py
+
+release: book  ## write dist/students, what a class gets; refuse if a solution leaks
+	$(GRADING) release dist/students --public _build/html
+
+grade: .venv/ready  ## grade what is new in CLASS=folder (A="names of assignments")
+	$(GRADING) grade $(CLASS) $(A) $(OPTIONS)
 
 lint: .venv/ready  ## check style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

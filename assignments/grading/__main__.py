@@ -100,7 +100,9 @@ def main() -> int:
     except (ClassroomError, LeakError, MasterError, SandboxError) as problem:
         print(f"error: {problem}", file=sys.stderr)
     except OSError as problem:
-        print(f"error: {problem}. Nothing graded so far is lost; mend it and repeat", file=sys.stderr)
+        print(
+            f"error: {problem}. Nothing graded so far is lost; mend it and repeat", file=sys.stderr
+        )
     return 2
 
 

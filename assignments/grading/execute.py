@@ -65,7 +65,7 @@ class ProbedExecute(Execute):
         if self.printed[cell_index] <= self.max_output:
             return super().output(outs, msg, display_id, cell_index)
         if already <= self.max_output:
-            asyncio.ensure_future(ensure_async(self.km.interrupt_kernel()))
+            self.interruption = asyncio.ensure_future(ensure_async(self.km.interrupt_kernel()))
         return None
 
     def _settle(self, cells: list[NotebookNode], verdict: str) -> dict[str, str]:

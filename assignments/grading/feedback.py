@@ -55,7 +55,7 @@ def page(master: Master, row: Row) -> str:
 
 def _line(part: Part, row: Row) -> str:
     points = row.points[part.grade_id]
-    earned = "–" if points is None else f"{points:g}"
+    earned = "?" if points is None else f"{points:g}"
     label = f"{part.task}, {LABELS[part.role]}"
     cells = [label, f"{earned} of {part.points:g}", _remark(part, row)]
     return "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>"

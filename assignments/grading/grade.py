@@ -22,7 +22,7 @@ from .masters import Master, to_nbgrader
 from .records import Record, Status, read_record
 from .roster import Student
 from .sandbox import Limits, require_sandbox
-from .submission import NotGradable, NotThisAssignment, Prepared, prepare
+from .submission import NotGradableError, OtherAssignmentError, Prepared, prepare
 
 DISK_FULL = ["No space left on device", "database or disk is full"]
 
@@ -33,7 +33,7 @@ class Grader:
 
     room: Classroom
     master: Master
-    limits: Limits = Limits()
+    limits: Limits
     sandboxed: bool = True
 
     def grade(self, students: dict[str, Student]) -> tuple[Collected, int]:
@@ -76,9 +76,9 @@ class Grader:
         record = Record(handed.student, self.master.name, key, Status.DID_NOT_RUN)
         try:
             prepared = prepare(handed.content, student_version(to_nbgrader(self.master)))
-        except NotThisAssignment as problem:
+        except OtherAssignmentError as problem:
             record.status, record.notes = Status.NEEDS_A_PERSON, [str(problem)]
-        except NotGradable as problem:
+        except NotGradableError as problem:
             record.notes = [str(problem)]
         else:
             record.notes = prepared.notes
@@ -101,12 +101,14 @@ class Grader:
             record.notes.append(usage.killed or "its kernel died, or could not be stopped")
             return
         if failure:
-            raise ClassroomError(f"nbgrader could not keep the grade of {record.student}: {failure}")
+            raise ClassroomError(
+                f"nbgrader could not keep the grade of {record.student}: {failure}"
+            )
         record.tests = found["tests"]
         record.status = Status.NEEDS_A_PERSON if prepared.unlabelled else Status.GRADED
         if found["tampered"]:
             record.status = Status.TAMPERED
-            record.notes.append(f"a false statement passed after {', '.join(found['tampered'])}")
+            record.notes.append(f"false statements passed after {len(found['tampered'])} tests")
 
     def _autograde(self, student: str, environment: dict[str, str]) -> str:
         """Run nbgrader on one submission; return why it failed, empty if it did not."""

@@ -2,15 +2,16 @@
 
 import os
 
-from grading.blank import CODE_STUB, TEXT_STUB
-from grading.execute import MEBI, ProbedExecute
-from grading.sandbox import Limits
 from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbgrader.preprocessors import CheckCellMetadata, LimitOutput, SaveAutoGrades
 
+from grading.blank import CODE_STUB, TEXT_STUB
+from grading.execute import MEBI, ProbedExecute
+from grading.sandbox import Limits
+
 limits = Limits.from_environment()
 
-c = get_config()  # noqa: F821
+c = get_config()
 c.CourseDirectory.course_id = "snn"
 c.CourseDirectory.ignore = [".ipynb_checkpoints", "__pycache__", "*.md", "*.py", "*.csv"]
 c.IncludeHeaderFooter.header = ""

@@ -15,11 +15,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from .collect import LARGEST
 
 
-class NotGradable(ValueError):
+class NotGradableError(ValueError):
     """A submission that cannot be run; the message says why."""
 
 
-class NotThisAssignment(NotGradable):
+class OtherAssignmentError(NotGradableError):
     """A notebook of another assignment, or of none."""
 
 
@@ -32,32 +32,51 @@ class Prepared:
     unlabelled: bool = False
 
 
+@dataclass
+class Mended:
+    """Names of cells that did not come back as they were released."""
+
+    repeated: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    def notes(self) -> list[str]:
+        """One sentence for each kind that occurred."""
+        kinds = {
+            "test cells that were changed, and restored": self.changed,
+            "cells that were missing, and put back": self.missing,
+            "cells that were there twice; the second counts as plain code": self.repeated,
+        }
+        return [f"{text}: {', '.join(names)}" for text, names in kinds.items() if names]
+
+
 def prepare(content: bytes, released: NotebookNode) -> Prepared:
     """Mend a submission after the released notebook of its assignment.
 
     Raises
     ------
-    NotGradable
+    NotGradableError
         If it is too large or no notebook.
-    NotThisAssignment
+    OtherAssignmentError
         If it is the notebook of another assignment.
     """
     cells = [_plain(cell) for cell in _parse(content)["cells"]]
     names = {_name(cell): cell for cell in released.cells if _name(cell)}
     known = [cell for cell in cells if _name(cell) in names]
     if not known and any(_name(cell) for cell in cells):
-        raise NotThisAssignment("none of its labelled cells belong to this assignment")
-    prepared = Prepared(new_notebook(metadata=released.metadata), unlabelled=not known)
-    if prepared.unlabelled:
-        prepared.notes.append("no cell kept its label: tests were added at the end")
-    prepared.notebook.cells = _labelled(cells, names, prepared.notes)
-    _put_back(prepared, released)
-    return prepared
+        raise OtherAssignmentError("none of its labelled cells belong to this assignment")
+    mended = Mended()
+    notebook = new_notebook(metadata=released.metadata)
+    notebook.cells = _labelled(cells, names, mended)
+    _put_back(notebook.cells, released, mended)
+    if not known:
+        return Prepared(notebook, ["no cell kept its label: tests were added at the end"], True)
+    return Prepared(notebook, mended.notes())
 
 
 def _parse(content: bytes) -> dict:
     if len(content) > LARGEST:
-        raise NotGradable(f"larger than {LARGEST >> 20} MiB")
+        raise NotGradableError(f"larger than {LARGEST >> 20} MiB")
     try:
         notebook = nbformat.from_dict(json.loads(content.decode("utf-8-sig")))
         notebook = nbformat.convert(notebook, 4)
@@ -65,7 +84,7 @@ def _parse(content: bytes) -> dict:
             str(cell["cell_type"]), "".join(cell["source"]), dict(cell["metadata"])
     except Exception as error:
         # whatever a file can do to a parser, one bad file must not stop the class
-        raise NotGradable(f"not a notebook ({type(error).__name__}: {error})"[:200]) from None
+        raise NotGradableError(f"not a notebook ({type(error).__name__}: {error})"[:200]) from None
     return notebook
 
 
@@ -84,31 +103,30 @@ def _name(cell: NotebookNode) -> str:
     return cell.metadata.get("nbgrader", {}).get("grade_id", "")
 
 
-def _labelled(cells: list, names: dict, notes: list[str]) -> list[NotebookNode]:
+def _labelled(cells: list, names: dict, mended: Mended) -> list[NotebookNode]:
     """The cells with the released labels, each at most once."""
     seen: set[str] = set()
     for position, cell in enumerate(cells):
         name = _name(cell)
         cell.metadata.pop("nbgrader", None)
-        if name in names and name not in seen:
-            cells[position] = _with_label(cell, names[name], notes)
+        if name in seen:
+            mended.repeated.append(name)
         elif name in names:
-            notes.append(f"a second {name} counts as plain code")
-        seen.add(name)
+            cells[position] = _with_label(cell, names[name], mended)
+            seen.add(name)
     return cells
 
 
-def _with_label(cell: NotebookNode, released: NotebookNode, notes: list[str]) -> NotebookNode:
+def _with_label(cell: NotebookNode, released: NotebookNode, mended: Mended) -> NotebookNode:
     label = released.metadata["nbgrader"]
     if label["locked"] and cell.source != released.source:
-        notes.append(f"{label['grade_id']} was changed, and restored")
+        mended.changed.append(label["grade_id"])
     new = new_code_cell if released.cell_type == "code" else new_markdown_cell
     return new(cell.source, metadata=released.metadata)
 
 
-def _put_back(prepared: Prepared, released: NotebookNode) -> None:
+def _put_back(cells: list[NotebookNode], released: NotebookNode, mended: Mended) -> None:
     """Insert graded cells that are missing, behind the last one of their task."""
-    cells = prepared.notebook.cells
     order = [cell for cell in released.cells if _name(cell)]
     for position, missing in enumerate(order):
         name = _name(missing)
@@ -117,8 +135,7 @@ def _put_back(prepared: Prepared, released: NotebookNode) -> None:
         before = [_name(cell) for cell in order[:position] if _task(cell) == _task(missing)]
         places = [i for i, cell in enumerate(cells) if _name(cell) in before]
         cells.insert(places[-1] + 1 if places else len(cells), missing.copy())
-        if not prepared.unlabelled:
-            prepared.notes.append(f"{name} was missing, and put back")
+        mended.missing.append(name)
 
 
 def _task(cell: NotebookNode) -> str:

@@ -125,14 +125,14 @@ class _OffByOne(ast.NodeTransformer):
     def __init__(self, rng):
         self.left = rng.randrange(1, 8)
 
-    def visit_Compare(self, node):  # noqa: N802
+    def visit_Compare(self, node):
         swaps = {ast.GtE: ast.Gt, ast.Gt: ast.GtE, ast.Lt: ast.LtE, ast.LtE: ast.Lt}
         self.left -= 1
         if self.left == 0:
             node.ops = [swaps.get(type(op), type(op))() for op in node.ops]
         return self.generic_visit(node)
 
-    def visit_Constant(self, node):  # noqa: N802
+    def visit_Constant(self, node):
         if type(node.value) is int:
             self.left -= 1
             if self.left == 0:
