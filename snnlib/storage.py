@@ -33,7 +33,10 @@ def write_whole(path: str | Path, write: Callable[[Path], None]) -> None:
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode
         write(partial)
+        partial.chmod(mode)  # safetensors would keep other users from reading it
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -23,11 +23,11 @@ def make_notebook(source: Path) -> None:
     NotebookClient(
         notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": CHAPTERS}}
     ).execute()
-    _make_reproducible(notebook)
+    make_reproducible(notebook)
     write_whole(source.with_suffix(".ipynb"), lambda path: nbformat.write(notebook, path))
 
 
-def _make_reproducible(notebook) -> None:
+def make_reproducible(notebook: nbformat.NotebookNode) -> None:
     """Drop what differs between two equal runs: random ids, times, widgets."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata["language_info"] = {"name": "python"}

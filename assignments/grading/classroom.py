@@ -5,10 +5,11 @@
     roster.csv               id,first_name,last_name,email,lms_user_id
     inbox/<assignment>/      LMS archives, <id>.ipynb or <id>/*.ipynb; never changed
     marks/<assignment>.csv   a person's points for written answers
-    grades/                  grades.csv, tasks.csv, canvas-*.csv, moodle-*.csv, feedback/
+    grades/                  grades.csv, and for each assignment tables and feedback/
     work/                    nbgrader's folders, the grade book, one record a submission
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -19,6 +20,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .files import write_whole
+
+DISK_FULL = ["No space left on device", "database or disk is full"]
 CONFIG = Path(__file__).with_name("nbgrader_config.py")
 
 
@@ -73,25 +77,50 @@ class Classroom:
         inbox = self.folder / "inbox"
         return sorted(p.name for p in inbox.iterdir() if p.is_dir()) if inbox.is_dir() else []
 
+    def graded(self) -> list[str]:
+        """Assignments of which at least one submission has a record."""
+        return sorted(path.name for path in (self.work / "records").glob("*"))
+
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second run from grading the same class at the same time."""
+        """Prepare the work folder, and keep a second run from grading at the same time."""
         self.work.mkdir(parents=True, exist_ok=True)
         with open(self.work / "lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ClassroomError(f"another run is grading {self.folder} right now") from None
+            # nbgrader reads its settings there, whatever its command line says
+            write_whole(self.work / CONFIG.name, CONFIG.read_text())
             yield
 
-    def nbgrader(self, *arguments: str, environment: dict | None = None, timeout: int = 600):
-        """Run nbgrader's command line in the work folder; return the finished process."""
+    def nbgrader(
+        self, *arguments: str, environment: dict | None = None, timeout: int = 600
+    ) -> subprocess.CompletedProcess:
+        """Run nbgrader's command line in the work folder; return the finished process.
+
+        Raises
+        ------
+        OSError
+            If the disk is full, whatever nbgrader makes of it.
+        ClassroomError
+            If something outside killed nbgrader.
+        """
         package, programs = Path(__file__).parent.parent, Path(sys.executable).parent
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"  # nbgrader starts alembic by name
         values = os.environ | {"PYTHONPATH": str(package), "PATH": path} | (environment or {})
-        shutil.copy(CONFIG, self.work)  # nbgrader reads it there, whatever it is told
-        command = [sys.executable, "-m", "nbgrader", *arguments]
+        command = [*_end_with_this_process(), sys.executable, "-m", "nbgrader", *arguments]
         command += [f"--db={self.gradebook}", "--log-level=WARN"]
-        return subprocess.run(
-            command, cwd=self.work, env=values, timeout=timeout, capture_output=True, text=True
-        )
+        options = {"cwd": self.work, "env": values, "timeout": timeout, "text": True}
+        # in a session of its own, as Ctrl-C must not look like a kernel that died
+        run = subprocess.run(command, capture_output=True, start_new_session=True, **options)
+        if run.returncode < 0:
+            raise ClassroomError(f"nbgrader was killed by signal {-run.returncode}; repeat")
+        if run.returncode and (full := [text for text in DISK_FULL if text in run.stderr]):
+            raise OSError(errno.ENOSPC, full[0])
+        return run
+
+
+def _end_with_this_process() -> list[str]:
+    """Where the system can: no orphan goes on grading when this process is killed."""
+    return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []

@@ -16,6 +16,20 @@ def write_whole(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
+FORMULA = ("=", "+", "-", "@", "\t")
+
+
+def as_text(value: object) -> object:
+    """A table's value, marked where a spreadsheet would run it as a formula."""
+    formula = isinstance(value, str) and value.startswith(FORMULA)
+    return f"'{value}" if formula else value
+
+
+def from_text(value: str) -> str:
+    """What `as_text` was given."""
+    return value[1:] if value.startswith(tuple(f"'{sign}" for sign in FORMULA)) else value
+
+
 def digest(*contents: bytes | str) -> str:
     """Changes when any of the contents does."""
     total = hashlib.sha256()

@@ -10,7 +10,6 @@ import resource
 import sys
 
 MEBI = 1 << 20
-NOBODY = 65534
 
 
 def limit(limits: dict) -> None:
@@ -25,17 +24,17 @@ def limit(limits: dict) -> None:
         resource.setrlimit(name, (value, value))
 
 
-def give_root_up() -> None:
+def give_root_up(user: int) -> None:
     """The limit on processes does not bind root."""
     if os.geteuid() == 0:
         os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
+        os.setgid(user)
+        os.setuid(user)
 
 
 if __name__ == "__main__":
     limit(json.loads(sys.argv[1]))
-    give_root_up()
+    give_root_up(int(sys.argv[2]))
     os.nice(10)
     launcher = ["-m", "ipykernel_launcher", "--HistoryManager.hist_file=:memory:", "-f"]
-    os.execv(sys.executable, [sys.executable, *launcher, sys.argv[2]])
+    os.execv(sys.executable, [sys.executable, *launcher, sys.argv[3]])

@@ -4,10 +4,20 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .masters import FOLDER, Master, master_names, open_lines, read_master, secret_lines, squeeze
+from .masters import (
+    FOLDER,
+    Master,
+    master_names,
+    open_text,
+    read_master,
+    secret_lines,
+    squeeze,
+    squeeze_lines,
+)
 
 LIBRARY = FOLDER.parent / "snnlib"
 BINARY = {".png", ".jpg", ".npz", ".safetensors", ".whl", ".woff", ".woff2", ".ttf", ".pyc"}
@@ -43,8 +53,8 @@ def find_leaks(places: Iterable[Path], masters: Iterable[Master]) -> list[Leak]:
         If the masters hold no secret.
     """
     masters = list(masters)
-    public = {squeeze(line) for path in LIBRARY.rglob("*.py") for line in _lines(path)}
-    public |= {line for master in masters for line in open_lines(master)}
+    public = [squeeze_lines(path.read_text()) for path in LIBRARY.rglob("*.py")]
+    public = "\n".join(public + [open_text(master) for master in masters])
     secrets = [(m.name, k, v) for m in masters for k, v in secret_lines(m).items()]
     secrets = [secret for secret in secrets if secret[1] not in public]
     if not secrets:
@@ -71,18 +81,18 @@ def _files(places: Iterable[Path]) -> Iterator[Path]:
 def readable(file: Path) -> str:
     """All text in a file, squeezed; notebooks and web pages as their readers see them."""
     text = file.read_text(errors="replace")
-    if file.suffix == ".ipynb":
-        text += "\n" + _notebook_text(text)
+    if file.suffix in (".ipynb", ".json"):
+        with suppress(json.JSONDecodeError):  # then it is searched as it stands
+            text += "\n" + "\n".join(_strings(json.loads(text)))
     if file.suffix == ".html":
         text += "\n" + html.unescape(re.sub(r"<[^>]+>", "", text))
     return squeeze(text)
 
 
-def _notebook_text(text: str) -> str:
-    cells = json.loads(text)["cells"]
-    sources = ["".join(cell["source"]) for cell in cells]
-    return "\n".join(sources)
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines()
+def _strings(value: object) -> Iterator[str]:
+    """Every text in a JSON document, as it reads without its escapes."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _strings(part)

@@ -17,7 +17,7 @@ from nbgrader.api import Gradebook, MissingEntry
 
 from .blank import TEXT_STUB
 from .classroom import Classroom, ClassroomError
-from .files import write_whole
+from .files import as_text, from_text, write_whole
 from .masters import Master, Part
 
 
@@ -48,7 +48,7 @@ def read_marks(path: Path) -> dict[tuple[str, str], Mark]:
     names = [field.name for field in fields(Mark)]
     if rows and (missing := set(names) - set(rows[0])):
         raise ClassroomError(f"{path} has lost its column {', '.join(sorted(missing))}")
-    marks = [Mark(**{name: row[name] or "" for name in names}) for row in rows]
+    marks = [Mark(**{name: from_text(row[name] or "") for name in names}) for row in rows]
     for number, mark in enumerate(marks, start=2):
         _check_points(mark, f"{path}, line {number}")
     return {(mark.student, mark.task): mark for mark in marks}
@@ -77,13 +77,14 @@ def update_sheet(room: Classroom, master: Master, students: list[str]) -> None:
     table = io.StringIO()
     writer = csv.writer(table)
     writer.writerow(field.name for field in fields(Mark))
-    writer.writerows(astuple(mark) for _, mark in sorted(marks.items()))
+    for _, mark in sorted(marks.items()):
+        writer.writerow(as_text(value) for value in astuple(mark))
     write_whole(path, table.getvalue())
 
 
 def _merged(old: Mark, new: Mark) -> Mark:
     if old.answer.split() == new.answer.split():
-        return old
+        return replace(old, out_of=new.out_of)
     was = f"[{old.points} points for an earlier answer] " if old.points.strip() else ""
     return replace(new, comment=was + old.comment)
 
@@ -109,7 +110,8 @@ def apply_marks(room: Classroom, master: Master) -> None:
                 grade, comment = book.find_grade(*place), book.find_comment(*place)
             except MissingEntry:
                 continue
-            comment.manual_comment = mark.comment or comment.manual_comment
+            if mark.comment or mark.points.strip():
+                comment.manual_comment = mark.comment
             if mark.points.strip():
                 grade.manual_score = float(mark.points)
                 grade.needs_manual_grade = False

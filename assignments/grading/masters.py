@@ -119,7 +119,10 @@ def _check_cell(where: str, role: str, points: float, cell: NotebookNode) -> Non
 
 
 def _check_whole(master: Master) -> None:
-    """Refuse repeated cells, tests of nothing, and solutions outside their cells."""
+    """Refuse solutions outside their cells, repeated cells, and tests of nothing."""
+    for cell in master.notebook.cells:
+        if "SOLUTION" in cell.source and "solution" not in cell.metadata.get("task", {}):
+            raise MasterError(f"{master.name}: a solution outside a cell with task: {{solution}}")
     ids = [part.grade_id for part in master.parts]
     if repeated := sorted({i for i in ids if ids.count(i) > 1}):
         raise MasterError(f"{master.name}: more than one cell for {', '.join(repeated)}")
@@ -127,9 +130,6 @@ def _check_whole(master: Master) -> None:
     for part in master.parts:
         if part.role in ("test", "hidden") and part.task not in solved:
             raise MasterError(f"{master.name}, {part.role} of {part.task!r}: no solution to test")
-    for cell in master.notebook.cells:
-        if "SOLUTION" in cell.source and "solution" not in cell.metadata.get("task", {}):
-            raise MasterError(f"{master.name}: a solution outside a cell with task: {{solution}}")
 
 
 def to_nbgrader(master: Master) -> NotebookNode:
@@ -178,13 +178,23 @@ def secret_lines(master: Master, shortest: int = 12) -> dict[str, str]:
     for part in master.parts:
         for block in _secret_blocks(part):
             secret |= {squeeze(line): line.strip() for line in block.splitlines()}
-    shown = open_lines(master)
+    shown = open_text(master)
     return {k: v for k, v in secret.items() if len(k) >= shortest and k not in shown}
 
 
-def open_lines(master: Master) -> set[str]:
-    """The squeezed lines that students may see."""
-    return {squeeze(line) for line in _open_text(master).splitlines()}
+def open_text(master: Master) -> str:
+    """All that students see of a master, each line squeezed."""
+    text = []
+    for cell in master.notebook.cells:
+        role = next(iter(cell.metadata.get("task", {"": ""})))
+        if role not in ("hidden", "answer"):
+            text.append(SOLUTION.sub("", cell.source))
+    return squeeze_lines("\n".join(text))
+
+
+def squeeze_lines(text: str) -> str:
+    """The text without the white space in its lines."""
+    return "\n".join(squeeze(line) for line in text.splitlines())
 
 
 def squeeze(text: str) -> str:
@@ -196,13 +206,3 @@ def _secret_blocks(part: Part) -> list[str]:
     if part.role == "solution":
         return SOLUTION.findall(part.source)
     return [part.source] if part.role in ("hidden", "answer") else []
-
-
-def _open_text(master: Master) -> str:
-    """All that students see of a master."""
-    text = []
-    for cell in master.notebook.cells:
-        role = next(iter(cell.metadata.get("task", {"": ""})))
-        if role not in ("hidden", "answer"):
-            text.append(SOLUTION.sub("", cell.source))
-    return "\n".join(text)

@@ -7,6 +7,7 @@ from nbgrader.preprocessors import CheckCellMetadata, LimitOutput, SaveAutoGrade
 
 from grading.blank import CODE_STUB, TEXT_STUB
 from grading.execute import MEBI, ProbedExecute
+from grading.kernels import KERNEL
 from grading.sandbox import Limits
 
 limits = Limits.from_environment()
@@ -26,7 +27,8 @@ c.Autograde.autograde_preprocessors = [
     SaveAutoGrades,
     CheckCellMetadata,
 ]
-if kernel := os.environ.get("GRADING_KERNEL"):
-    c.ProbedExecute.kernel_name = kernel
+# nbgrader's own Autograde buttons know no sandbox: without this variable nothing runs
+c.ProbedExecute.kernel_name = os.environ.get("GRADING_KERNEL", "use-make-grade-instead")
+if c.ProbedExecute.kernel_name == KERNEL:
     c.KernelManager.transport = "ipc"  # the sandbox has no network
     c.KernelManager.ip = os.path.join(os.environ["TMPDIR"], "kernel")

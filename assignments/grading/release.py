@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from .leaks import all_masters, find_leaks
 from .masters import FOLDER, Master, to_nbgrader
 
 ROOT = FOLDER.parent
+PROJECT = FOLDER / "project.md"
 NEEDED = ["torch", "numpy", "matplotlib", "safetensors", "tqdm", "ipywidgets", "scikit-learn"]
 
 
@@ -26,15 +28,15 @@ class LeakError(RuntimeError):
     """Students would see a solution or a hidden test; nothing was released."""
 
 
-def release(target: Path, public: Iterable[Path] = ()) -> Path:
-    """Write the students' folder; `public` names more places that must not leak.
+def release(target: Path, folder: Path = FOLDER, public: Iterable[Path] = ()) -> Path:
+    """Write what students get of a folder of masters; `public` places must not leak either.
 
     Raises
     ------
     LeakError
         If a secret line stands in the folder or in a public place.
     """
-    masters = all_masters()
+    masters = all_masters(folder)
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -61,15 +63,19 @@ def fill(folder: Path, masters: list[Master]) -> None:
 
 
 def _project() -> nbformat.NotebookNode:
-    notebook = jupytext.read(FOLDER / "project.md")
+    notebook = jupytext.read(PROJECT)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
     return notebook
 
 
 def _build_wheel(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "wheel", str(ROOT), "--no-deps", "--quiet"]
-    subprocess.run([*command, "--wheel-dir", folder], check=True)
+    with tempfile.TemporaryDirectory() as copy:  # pip would leave its build in the sources
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, copy)
+        shutil.copytree(ROOT / "snnlib", Path(copy) / "snnlib")
+        command = [sys.executable, "-m", "pip", "wheel", copy, "--no-deps", "--quiet"]
+        subprocess.run([*command, "--wheel-dir", folder], check=True)
     return next(folder.glob("*.whl"))
 
 

@@ -1,11 +1,13 @@
 """Grades for people and for learning platforms.
 
-``grades.csv``
+``<assignment>-grades.csv``
     A row a student: status, score, seconds, memory, notes.
-``tasks.csv``
+``<assignment>-tasks.csv``
     A row a student, a column a test or answer.
-``canvas-<assignment>.csv``, ``moodle-<assignment>.csv``
+``<assignment>-canvas.csv``, ``<assignment>-moodle.csv``
     As their import pages take them; Moodle asks to map `Email address` to the user.
+``grades.csv``
+    All assignments: a row a student, a column an assignment.
 
 A student of whom no grade is certain has an empty grade in the two last, so that an
 import cannot overwrite one.
@@ -19,7 +21,7 @@ from pathlib import Path
 from nbgrader.api import Gradebook, MissingEntry
 
 from .classroom import Classroom
-from .files import write_whole
+from .files import as_text, write_whole
 from .masters import Master
 from .records import Record, Status, read_record
 from .roster import Student
@@ -120,6 +122,15 @@ def _tasks(rows: list[Row]) -> list[list]:
     return table
 
 
+def write_overview(room: Classroom, tables: dict[str, list[Row]]) -> None:
+    """Write ``grades.csv``: a score where it is certain, else the status."""
+    table = [["id", "last_name", "first_name", *tables]]
+    for rows in zip(*tables.values(), strict=True):
+        s = rows[0].student
+        table.append([s.id, s.last_name, s.first_name, *(_certain(r) or r.status for r in rows)])
+    _write_table(room.grades / "grades.csv", table)
+
+
 def _certain(row: Row) -> str:
     return f"{row.score:g}" if row.status is Status.GRADED else ""
 
@@ -144,11 +155,5 @@ def _moodle(master: Master, rows: list[Row]) -> list[list]:
 
 def _write_table(path: Path, table: list[list]) -> None:
     text = io.StringIO()
-    csv.writer(text).writerows([_harmless(value) for value in row] for row in table)
+    csv.writer(text).writerows([as_text(value) for value in row] for row in table)
     write_whole(path, text.getvalue())
-
-
-def _harmless(value: object) -> object:
-    """Text that a spreadsheet would run as a formula, made plain."""
-    formula = isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t"))
-    return f"'{value}" if formula else value

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
-from grading.masters import FOLDER, Master
+from grading.masters import FOLDER, Master, read_master
 from mutations import Attack, Maker, Submission, points
 
-ROOT = FOLDER.parent
+MASTERS = Path(__file__).parent / "masters"  # the demo, quick to run
 
 
 @dataclass
@@ -25,13 +25,14 @@ class School:
     folder: Path
     master: Master
     submissions: dict[str, Submission]
+    masters: Path
     server: socket.socket
     canary: Path
 
     def grade(self, *options: str, cell_seconds: int = 10, seconds: int = 60):
         """Run the command that an instructor runs."""
         limits = [f"--cell-seconds={cell_seconds}", f"--seconds={seconds}"]
-        return grade(self.folder, self.master.name, *limits, *options)
+        return grade(self.folder, self.master.name, *limits, *options, masters=self.masters)
 
     def rows(self) -> dict[str, dict[str, str]]:
         """grades.csv by student."""
@@ -50,10 +51,12 @@ class School:
         return result
 
 
-def grade(folder: Path, *arguments: str, **options) -> subprocess.CompletedProcess:
-    """``python -m grading grade`` on a class folder."""
-    command = [sys.executable, "-m", "grading", "grade", str(folder), *arguments]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True, **options)
+def grade(folder: Path, *arguments: str, masters: Path = MASTERS, **options):
+    """``python -m grading grade`` on a class folder; returns the finished process."""
+    command = [sys.executable, "-m", "grading", f"--masters={masters}", "grade", str(folder)]
+    command += arguments
+    options = {"env": environment(), "capture_output": True, "text": True} | options
+    return subprocess.run(command, **options)
 
 
 def environment() -> dict[str, str]:
@@ -65,8 +68,11 @@ def read_grades(folder: Path, assignment: str) -> dict[str, dict[str, str]]:
         return {row["id"]: row for row in csv.DictReader(file)}
 
 
-def make_school(folder: Path, master: Master, makers: Iterable[Maker], seed: int = 0) -> School:
+def make_school(
+    folder: Path, name: str, makers: Iterable[Maker], masters: Path = MASTERS, seed: int = 0
+) -> School:
     """Write roster and inbox of a class, one student for each maker."""
+    master = read_master(name, masters)
     inbox = folder / "inbox" / master.name
     inbox.mkdir(parents=True)
     canary = folder.parent / "canary.txt"
@@ -74,7 +80,7 @@ def make_school(folder: Path, master: Master, makers: Iterable[Maker], seed: int
     server = socket.create_server(("127.0.0.1", 0))
     server.setblocking(False)
     book = str(folder / "work" / "gradebook.db")
-    places = [str(FOLDER), str(folder), str(Path.home())]
+    places = [str(masters), str(folder), str(FOLDER), str(Path.home())]
     attack = Attack(places, book, server.getsockname()[1], str(canary))
     submissions = {}
     for number, maker in enumerate(makers):
@@ -82,7 +88,7 @@ def make_school(folder: Path, master: Master, makers: Iterable[Maker], seed: int
         submissions[student] = maker(master, random.Random(f"{seed} {number}"), attack)
         hand_in(inbox, student, submissions[student])
     write_roster(folder, submissions)
-    return School(folder, master, submissions, server, canary)
+    return School(folder, master, submissions, masters, server, canary)
 
 
 def hand_in(inbox: Path, student: str, submission: Submission) -> None:

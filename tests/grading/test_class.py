@@ -1,25 +1,26 @@
 """A class with every kind of student once, graded by one command."""
 
+import random
 from pathlib import Path
 
 import mutations
 import pytest
-from grading.masters import FOLDER, read_master
+from grading.masters import FOLDER
 from grading.records import Status
-from school import fingerprint, make_school
+from school import MASTERS, fingerprint, make_school, notebook_of
 
-NAME = "2_leaky_and_refractory"
-UNTOUCHABLE = [FOLDER, FOLDER.parent / "snnlib"]
+NAME = "1_demo"
+UNTOUCHABLE = [FOLDER, FOLDER.parent / "snnlib", MASTERS]
 
 
 @pytest.fixture(scope="module")
 def school(tmp_path_factory):
     makers = [*mutations.HONEST, *mutations.HOSTILE, mutations.right]
     folder = tmp_path_factory.mktemp("school") / "klasse ü"
-    school = make_school(folder, read_master(NAME), makers)
+    school = make_school(folder, NAME, makers)
     inbox = folder / "inbox"
     before = fingerprint(*UNTOUCHABLE, inbox)
-    school.run = school.grade()
+    school.run = school.grade("--jobs=2", cell_seconds=5, seconds=30)
     school.changed = fingerprint(*UNTOUCHABLE, inbox) != before
     yield school
     school.server.close()
@@ -33,7 +34,7 @@ def deserved(school):
 def test_the_batch_finishes_and_asks_for_a_look(school):
     assert school.run.returncode == 1, school.run.stderr
     assert len(school.rows()) == len(school.submissions)
-    assert "1 graded now" not in school.run.stdout
+    assert f"{len(school.submissions)} graded now" in school.run.stdout
 
 
 def test_every_student_gets_exactly_what_they_deserve(school, deserved):
@@ -52,12 +53,19 @@ def test_every_status_is_as_it_should_be(school):
 def test_nothing_outside_changed(school):
     assert not school.changed
     assert school.canary.read_text() == "unchanged"
-    assert not list(Path("/tmp").glob("grade-*"))
+    assert not list(Path("/tmp").glob("grade-*"))  # the folders of the sandboxes
 
 
 def test_no_call_came_through(school):
     with pytest.raises(BlockingIOError):
         school.server.accept()
+
+
+@pytest.mark.parametrize("thief", [mutations.reads_masters, mutations.replaces_comparisons])
+def test_without_the_pipeline_these_attacks_would_score(school, thief):
+    attack = mutations.Attack([str(MASTERS)], "", 0, "")
+    submission = thief(school.master, random.Random(0), attack)
+    assert mutations.points(school.master, notebook_of(submission)) > 0
 
 
 def test_stopped_ones_say_why(school):
