@@ -1,6 +1,7 @@
 """A private folder in which Jupyter finds the sandboxed kernel and nothing else."""
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -19,10 +20,10 @@ def private_folder(limits: Limits) -> Iterator[dict[str, str]]:
     """Yield the environment for one graded notebook; remove its folder afterwards.
 
     The sandbox shares only ``shared/``, where the kernel's connection file and sockets
-    lie: there is no network, so they talk through files. The path must be short, as
-    the system allows 107 characters for the name of a socket.
+    lie: there is no network, so they talk through files. Its path must be short, as the
+    system allows 107 characters for the name of a socket; GRADING_TMP moves it.
     """
-    folder = Path(tempfile.mkdtemp(prefix="grade-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="grade-", dir=os.environ.get("GRADING_TMP", "/tmp")))
     try:
         (folder / "shared").mkdir()
         _write_kernel(folder / "jupyter" / "kernels" / KERNEL)

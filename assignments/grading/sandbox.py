@@ -39,8 +39,8 @@ class SandboxError(RuntimeError):
 class Limits:
     """What one submission may use; sizes in MiB, times in seconds."""
 
-    cell_seconds: int = 30
-    seconds: int = 300
+    cell_seconds: int = 20
+    seconds: int = 600
     memory: int = 4096  # resident, all processes together
     data: int = 3072  # writable memory of one process, which fails cleanly beyond it
     processes: int = 128  # threads count as processes

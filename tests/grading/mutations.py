@@ -258,7 +258,7 @@ def fills_the_disk(master, rng, attack):
     places = ["/tmp", "/dev/shm", "/dev", "."]
     code = f"""
 import os, glob
-for place in {places} + glob.glob('/tmp/grade-*/*'):
+for place in {places} + glob.glob('/tmp/**/shared', recursive=True):
     for number in range(1000):
         try: open(f'{{place}}/{{number}}', 'wb').write(bytes(10**7))
         except OSError: break"""

@@ -7,6 +7,7 @@ import random
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,13 @@ class School:
     masters: Path
     server: socket.socket
     canary: Path
+    sandboxes: Path
 
     def grade(self, *options: str, cell_seconds: int = 10, seconds: int = 60):
         """Run the command that an instructor runs."""
         limits = [f"--cell-seconds={cell_seconds}", f"--seconds={seconds}"]
-        return grade(self.folder, self.master.name, *limits, *options, masters=self.masters)
+        here = {"env": environment() | {"GRADING_TMP": str(self.sandboxes)}}
+        return grade(self.folder, self.master.name, *limits, *options, masters=self.masters, **here)
 
     def rows(self) -> dict[str, dict[str, str]]:
         """grades.csv by student."""
@@ -69,7 +72,12 @@ def read_grades(folder: Path, assignment: str) -> dict[str, dict[str, str]]:
 
 
 def make_school(
-    folder: Path, name: str, makers: Iterable[Maker], masters: Path = MASTERS, seed: int = 0
+    folder: Path,
+    name: str,
+    makers: Iterable[Maker],
+    masters: Path = MASTERS,
+    seed: int = 0,
+    prefix: str = "",
 ) -> School:
     """Write roster and inbox of a class, one student for each maker."""
     master = read_master(name, masters)
@@ -77,6 +85,7 @@ def make_school(
     inbox.mkdir(parents=True)
     canary = folder.parent / "canary.txt"
     canary.write_text("unchanged")
+    sandboxes = Path(tempfile.mkdtemp(prefix="g", dir="/tmp"))
     server = socket.create_server(("127.0.0.1", 0))
     server.setblocking(False)
     book = str(folder / "work" / "gradebook.db")
@@ -84,11 +93,11 @@ def make_school(
     attack = Attack(places, book, server.getsockname()[1], str(canary))
     submissions = {}
     for number, maker in enumerate(makers):
-        student = f"{number:03d}_{maker.__name__}"
+        student = f"{prefix}{number:03d}_{maker.__name__}"
         submissions[student] = maker(master, random.Random(f"{seed} {number}"), attack)
         hand_in(inbox, student, submissions[student])
     write_roster(folder, submissions)
-    return School(folder, master, submissions, masters, server, canary)
+    return School(folder, master, submissions, masters, server, canary, sandboxes)
 
 
 def hand_in(inbox: Path, student: str, submission: Submission) -> None:

@@ -1,7 +1,6 @@
 """A class with every kind of student once, graded by one command."""
 
 import random
-from pathlib import Path
 
 import mutations
 import pytest
@@ -20,10 +19,11 @@ def school(tmp_path_factory):
     school = make_school(folder, NAME, makers)
     inbox = folder / "inbox"
     before = fingerprint(*UNTOUCHABLE, inbox)
-    school.run = school.grade("--jobs=2", cell_seconds=5, seconds=30)
+    school.run = school.grade()
     school.changed = fingerprint(*UNTOUCHABLE, inbox) != before
     yield school
     school.server.close()
+    school.sandboxes.rmdir()
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_every_status_is_as_it_should_be(school):
 def test_nothing_outside_changed(school):
     assert not school.changed
     assert school.canary.read_text() == "unchanged"
-    assert not list(Path("/tmp").glob("grade-*"))  # the folders of the sandboxes
+    assert not list(school.sandboxes.iterdir())
 
 
 def test_no_call_came_through(school):
