@@ -83,8 +83,7 @@ def main() -> int:
     run = grade(folder, f"--jobs={arguments.jobs}", masters=FOLDER)
     report(schools, time.perf_counter() - start)
     looks = [line for line in run.stdout.splitlines() if "look:" in line]
-    print(run.stderr, *looks, sep="
-")
+    print(run.stderr, *looks, sep="\n")
     wrong = compare(schools)
     if fingerprint(*GUARDED, folder / "inbox") != before:
         wrong.append("a file outside the work folder changed")
