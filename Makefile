@@ -15,7 +15,7 @@ book: .venv/ready  ## run the chapters and build _build/html/index.html
 	$(BIN)/python tools/build_book.py
 
 book-student: .venv/ready  ## the same book without solutions, in dist/book-student
-	$(BIN)/python tools/build_student_book.py
+	PYTHONPATH=assignments $(BIN)/python tools/build_student_book.py
 
 test: .venv/ready  ## run every check: lint, library, chapters, book
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """The book for students: every exercise, no solution, and nothing that points to one."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from without_solutions import (
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted((ROOT / "chapters").glob("*.md"))
 HERE = Path("99_here.md")
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / "assignments")}
 
 each_chapter = pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 
@@ -187,7 +189,8 @@ def book(tmp_path_factory) -> Path:
     """The whole book for students, without outputs."""
     target = tmp_path_factory.mktemp("dist") / "book"
     command = [sys.executable, ROOT / "tools" / "build_student_book.py", "--no-execute"]
-    run = subprocess.run([*command, "--target", target], capture_output=True, text=True)
+    command += ["--target", target]
+    run = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
     assert list(target.parent.iterdir()) == [target]
     return target

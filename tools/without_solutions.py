@@ -9,12 +9,13 @@ What would dangle is refused, not mended: a sentence that points to a solution, 
 figure or equation inside one, has to be written anew by someone who understands it.
 """
 
-import html
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from grading.leaks import readable
+from grading.masters import squeeze
 
 FENCE = re.compile(r"(?P<mark>`{3,}|~{3,}|:{3,})(?:\{(?P<name>[\w:-]+)\})?[^`]*$")
 HIDDEN = re.compile(r"^:?\s*(?:tags:.*|- )\bremove-cell\b", flags=re.M)
@@ -191,21 +192,6 @@ def _occurs(line: str, forms: list[str]) -> Iterator[bool]:
     squeezed, words = forms
     yield squeeze(line) in squeezed
     yield len(bare(line)) >= SHORTEST_BARE and bare(line) in words
-
-
-def readable(file: Path) -> str:
-    """All text in a file; notebooks and web pages also as their readers see them."""
-    text = file.read_text(errors="replace")
-    if file.suffix == ".ipynb":
-        text += "\n" + "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"])
-    if file.suffix == ".html":
-        text += "\n" + html.unescape(re.sub(r"<[^>]+>", "", text))
-    return text
-
-
-def squeeze(text: str) -> str:
-    """The text without white space."""
-    return re.sub(r"\s+", "", text)
 
 
 def bare(text: str) -> str:
