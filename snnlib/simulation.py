@@ -1,5 +1,6 @@
 """Classify over time, and keep what happened (chapter 6, *Classify, one time step at a time*)."""
 
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,13 +11,13 @@ from tqdm.auto import tqdm
 
 from snnlib.data import Digits, check_images
 from snnlib.encoding import ConstantEncoder, PoissonEncoder
-from snnlib.engines import StepOutput, clock
+from snnlib.engines import StepOutput, clock, event
 from snnlib.engines.clock import exact_arithmetic
 from snnlib.network import SpikingNetwork
 from snnlib.training import confusion_counts
 
 Encoder = PoissonEncoder | ConstantEncoder
-ENGINES = {"clock": clock.run}
+ENGINES = {"clock": clock.prepare, "event": event.prepare}
 UNDECIDED = -1
 
 
@@ -148,7 +149,9 @@ def simulate(
     encoder : PoissonEncoder or ConstantEncoder
         What each step's input is; image i of ``digits`` gets the spikes of index i.
     engine : str
-        "clock", or "auto" to let the library choose.
+        "clock" updates every neuron at every step, on any device; "event" only works where
+        spikes arrive, on the CPU, compiled by numba.  Both give the same spikes.  "auto"
+        takes "event" if it can run the network, and the result says which ran.
     batch_size : int
         [images] at a time; changes speed and memory, never a spike.
     on_step : callable, optional
@@ -177,12 +180,13 @@ def simulate(
     """
     _check_steps(steps)
     _check_run(snn, digits, batch_size)
-    name = _choose_engine(engine)
+    name = _choose_engine(engine, snn)
+    run = ENGINES[name](snn, steps=steps, encoder=encoder)
     tally = _Tally(digits, steps, snn.readout)
     bar = tqdm(total=steps * len(digits), desc="image steps", disable=not progress)
     for places in torch.arange(len(digits)).split(batch_size):
         images = digits.images[places].to(snn.device)
-        outputs = ENGINES[name](snn, images, steps=steps, encoder=encoder, index=places)
+        outputs = run(images, places)
         with closing(outputs):  # even if on_step raises, the network is left at rest
             for step, output in enumerate(outputs):
                 report = tally.add(step, places, output)
@@ -338,7 +342,11 @@ def _check_run(snn: SpikingNetwork, digits: Digits, batch_size: int) -> None:
         )
 
 
-def _choose_engine(engine: str) -> str:
+def _choose_engine(engine: str, snn: SpikingNetwork) -> str:
     if engine not in ("auto", *ENGINES):
         raise ValueError(f'engine is {engine!r}; choose "auto" or one of {list(ENGINES)}.')
-    return "clock" if engine == "auto" else engine
+    if engine != "auto":
+        return engine
+    if not event.numba_is_there():
+        warnings.warn("numba is missing: the slower clock engine runs instead.", stacklevel=3)
+    return "clock" if event.why_not(snn) else "event"

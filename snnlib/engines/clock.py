@@ -4,7 +4,7 @@ Dense tensor operations, on the device that holds the network; the cost does not
 depend on how many spikes there are (chapter 8 counts what that wastes).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -58,6 +58,26 @@ def run(
             yield StepOutput(counts, last.v.clone(), *_tally(spikes, fan_outs))
     finally:
         snn.reset()
+
+
+def prepare(
+    snn: SpikingNetwork, *, steps: int, encoder
+) -> Callable[[Tensor, Tensor], Iterator[StepOutput]]:
+    """``run`` for many batches.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+    steps : int
+    encoder : PoissonEncoder or ConstantEncoder
+        As for ``run``.
+
+    Returns
+    -------
+    callable
+        A function of images [N, C, H, W] and index [N] that iterates over StepOutputs.
+    """
+    return lambda images, index: run(snn, images, steps=steps, encoder=encoder, index=index)
 
 
 def _tally(emitted: dict[str, Tensor], fan_outs: dict[str, Tensor]) -> tuple[dict[str, int], int]:
