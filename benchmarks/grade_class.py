@@ -66,7 +66,8 @@ def report(schools: list[School], seconds: float) -> None:
     usual = statistics.median(float(row["peak_memory_MiB"]) for row in rows)
     print(f"{len(rows)} submissions in {seconds:.0f} s: {seconds / len(rows):.1f} s each")
     print(f"in the sandbox: median {statistics.median(ran):.1f} s, longest {ran[-1]:.1f} s")
-    print(f"memory: median {usual:.0f} MiB, peak {memory:.0f} MiB")
+    print(f"memory: median {usual:.0f} MiB, peak {memory:.0f} MiB (pages that processes share")
+    print("count for each of them)")
 
 
 def main() -> int:
