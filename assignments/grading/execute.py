@@ -43,9 +43,11 @@ class ProbedExecute(Execute):
         cells, probes = _with_probes(nb.cells)
         nb.cells = cells
         nb, resources = super().preprocess(nb, resources)
-        tampered = [name for name, probe in probes.items() if not probe.failed_as_it_should()]
+        silent = [name for name, probe in probes.items() if probe.timed_out()]
+        failed = [name for name, probe in probes.items() if probe.failed_as_it_should()]
+        tampered = [name for name in probes if name not in silent + failed]
         results = self._settle(cells, "" if not tampered else "tests were disabled")
-        _report(results, tampered)
+        _report({"tests": results, "tampered": tampered, "silent": silent})
         added = [id(probe.cell) for probe in probes.values()]
         nb.cells = [cell for cell in cells if id(cell) not in added]
         return nb, resources
@@ -99,7 +101,7 @@ def _with_probes(cells: list[NotebookNode]) -> tuple[list[NotebookNode], dict[st
     return probed, probes
 
 
-def _report(results: dict[str, str], tampered: list[str]) -> None:
+def _report(found: dict) -> None:
     """Tell the process that started nbgrader what was found."""
     if path := os.environ.get("GRADING_PROBES"):
-        write_whole(Path(path), json.dumps({"tests": results, "tampered": tampered}))
+        write_whole(Path(path), json.dumps(found))

@@ -113,8 +113,11 @@ class Grader:
             raise ClassroomError(
                 f"nbgrader could not keep the grade of {record.student}: {failure}"
             )
-        record.tests = found["tests"]
-        record.status = Status.NEEDS_A_PERSON if prepared.unlabelled else Status.GRADED
+        record.tests, record.status = found["tests"], Status.GRADED
+        if prepared.unlabelled or found["silent"]:
+            record.status = Status.NEEDS_A_PERSON
+        if found["silent"]:
+            record.notes.append(f"no check was possible after {', '.join(found['silent'])}")
         if found["tampered"]:
             record.status = Status.TAMPERED
             record.notes.append(f"false statements passed after {len(found['tampered'])} tests")
