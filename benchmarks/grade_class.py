@@ -24,10 +24,11 @@ from school import MASTERS, School, fingerprint, grade, make_school, write_roste
 GUARDED = [FOLDER, ROOT / "snnlib", MASTERS]
 
 
-def set_up(folder: Path, students: int, seed: int) -> list[School]:
+def set_up(folder: Path, students: int, seed: int, only: str = "") -> list[School]:
     """One school an assignment, in one class folder, every kind of student in turn."""
     names = master_names()
     kinds = mutations.HONEST + mutations.HOSTILE + [mutations.right] * 10
+    kinds = [getattr(mutations, only)] if only else kinds
     makers = (kinds * (students // len(kinds) + 1))[:students]
     random.Random(seed).shuffle(makers)
     schools = [
@@ -66,7 +67,8 @@ def report(schools: list[School], seconds: float) -> None:
     usual = statistics.median(float(row["peak_memory_MiB"]) for row in rows)
     print(f"{len(rows)} submissions in {seconds:.0f} s: {seconds / len(rows):.1f} s each")
     print(f"in the sandbox: median {statistics.median(ran):.1f} s, longest {ran[-1]:.1f} s")
-    print(f"memory: median {usual:.0f} MiB, peak {memory:.0f} MiB")
+    print(f"memory: median {usual:.0f} MiB, peak {memory:.0f} MiB (pages that processes share")
+    print("count for each of them)")
 
 
 def main() -> int:
@@ -75,9 +77,10 @@ def main() -> int:
     parser.add_argument("--students", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", default="", help="one kind of student, by its name")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="class-")) / "class"
-    schools = set_up(folder, arguments.students, arguments.seed)
+    schools = set_up(folder, arguments.students, arguments.seed, arguments.only)
     before = fingerprint(*GUARDED, folder / "inbox")
     start = time.perf_counter()
     run = grade(folder, f"--jobs={arguments.jobs}", masters=FOLDER)

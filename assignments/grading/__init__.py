@@ -3,6 +3,7 @@
 The modules in the order the data flows::
 
     masters     MyST Markdown with tasks, solutions, hidden tests  -> nbgrader's notebooks
+    blank       the same without solutions, as students get it
     check       a master earns every point, its blank version none
     release     dist/students: blank notebooks, the library, requirements
     leaks       no solution, no hidden test, in what students get
@@ -10,11 +11,16 @@ The modules in the order the data flows::
     roster      who is in the class
     collect     LMS archives and loose files                       -> one file a student
     submission  whatever a student hands in                        -> a notebook safe to grade
-    sandbox     one kernel behind bubblewrap, within limits
-    execute     runs a notebook in it; probes that tests still test
+    sandbox     one kernel behind bubblewrap, within limits (inside: its first act)
+    kernels     how Jupyter finds that kernel
+    execute     runs a notebook in it, and settles which tests passed
+    probes      cells that must fail, as proof that tests still test
+    records     what was found out about a submission, kept for the next run
+    classroom   where all this lies (files: whole or not at all)
     grade       the class, one submission at a time, resumable
     marks       what a person decides
-    report      grades.csv, details, Canvas, Moodle, feedback
+    report      grades.csv, details, Canvas, Moodle
+    feedback    what each student reads
 
 Run ``python -m grading --help`` with this folder's parent on ``PYTHONPATH``, or
 use ``make release`` and ``make grade``.

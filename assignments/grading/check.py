@@ -26,15 +26,16 @@ def check_master(master: Master, timeout: int = 120) -> list[str]:
     solved = run(notebook, timeout)
     seconds = time.perf_counter() - start
     wrong = [f"{master.name}: the solution fails {i}: {e}" for i, e in failures(solved).items()]
+    failed = failures(blank)
     for part in master.parts:
-        if part.role in ("test", "hidden") and part.grade_id not in failures(blank):
+        if part.role in ("test", "hidden") and part.grade_id not in failed:
             wrong.append(f"{master.name}: an untouched notebook passes {part.grade_id}")
     print(f"{master.name}: {len(master.tasks)} tasks, {master.points:g} points, {seconds:.1f} s")
     return wrong
 
 
 def run(notebook: NotebookNode, timeout: int, allow_errors: bool = True) -> NotebookNode:
-    """A copy of the notebook, executed in this folder's parent."""
+    """A copy of the notebook, executed in the current folder."""
     copy = deepcopy(notebook)
     place = {"metadata": {"path": str(Path.cwd())}}
     client = NotebookClient(copy, timeout=timeout, kernel_name="python3", resources=place)

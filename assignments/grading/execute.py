@@ -6,13 +6,11 @@ or nothing. A warning printed by a test costs no point, and a number displayed b
 gives no partial credit.
 """
 
-import asyncio
 import json
 import os
 from pathlib import Path
 
 import zmq
-from jupyter_core.utils import ensure_async
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute
@@ -43,9 +41,11 @@ class ProbedExecute(Execute):
         cells, probes = _with_probes(nb.cells)
         nb.cells = cells
         nb, resources = super().preprocess(nb, resources)
-        tampered = [name for name, probe in probes.items() if not probe.failed_as_it_should()]
+        silent = [name for name, probe in probes.items() if probe.timed_out()]
+        failed = [name for name, probe in probes.items() if probe.failed_as_it_should()]
+        tampered = [name for name in probes if name not in silent + failed]
         results = self._settle(cells, "" if not tampered else "tests were disabled")
-        _report(results, tampered)
+        _report({"tests": results, "tampered": tampered, "silent": silent})
         added = [id(probe.cell) for probe in probes.values()]
         nb.cells = [cell for cell in cells if id(cell) not in added]
         return nb, resources
@@ -59,14 +59,14 @@ class ProbedExecute(Execute):
             self.errors[executed["cell_index"]] = error
 
     def output(self, outs, msg, display_id, cell_index):
-        """Take an output while the cell is within its limit; then stop the cell."""
-        already = self.printed.get(cell_index, 0)
-        self.printed[cell_index] = already + len(str(msg["content"]))
-        if self.printed[cell_index] <= self.max_output:
-            return super().output(outs, msg, display_id, cell_index)
-        if already <= self.max_output:
-            self.interruption = asyncio.ensure_future(ensure_async(self.km.interrupt_kernel()))
-        return None
+        """Take an output while the cell is within its limit, and drop the rest.
+
+        The cell is not interrupted: that would arrive when another cell may be running.
+        """
+        self.printed[cell_index] = self.printed.get(cell_index, 0) + len(str(msg["content"]))
+        if self.printed[cell_index] > self.max_output:
+            return None
+        return super().output(outs, msg, display_id, cell_index)
 
     def _settle(self, cells: list[NotebookNode], verdict: str) -> dict[str, str]:
         """Leave one output in each test cell; return test -> error, empty if it passed."""
@@ -99,7 +99,7 @@ def _with_probes(cells: list[NotebookNode]) -> tuple[list[NotebookNode], dict[st
     return probed, probes
 
 
-def _report(results: dict[str, str], tampered: list[str]) -> None:
+def _report(found: dict) -> None:
     """Tell the process that started nbgrader what was found."""
     if path := os.environ.get("GRADING_PROBES"):
-        write_whole(Path(path), json.dumps({"tests": results, "tampered": tampered}))
+        write_whole(Path(path), json.dumps(found))

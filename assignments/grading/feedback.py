@@ -43,7 +43,7 @@ def page(master: Master, row: Row) -> str:
     parts = [part for part in master.parts if part.points]
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in row.notes)
     return PAGE.format(
-        title=html.escape(master.name.replace("_", " ")),
+        title=html.escape(master.title),
         name=html.escape(row.student.name or row.student.id),
         score=f"{row.score:g}",
         total=f"{master.points:g}",

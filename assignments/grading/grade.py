@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import nbformat
@@ -34,6 +35,16 @@ class Grader:
     limits: Limits
     sandboxed: bool = True
     jobs: int = 1
+
+    @cached_property
+    def source(self) -> nbformat.NotebookNode:
+        """The assignment as nbgrader takes it."""
+        return to_nbgrader(self.master)
+
+    @cached_property
+    def released(self) -> nbformat.NotebookNode:
+        """The notebook that students were given."""
+        return student_version(self.source)
 
     def grade(self, students: dict[str, Student]) -> tuple[Collected, int]:
         """Grade what is new in the inbox; return what it holds and how many were graded."""
@@ -64,7 +75,7 @@ class Grader:
 
     def _todo(self, collected: Collected) -> Iterator[tuple[Handed, str]]:
         """Submissions without a record of exactly this content and this master."""
-        master = nbformat.writes(to_nbgrader(self.master))
+        master = nbformat.writes(self.source)
         for student, handed in sorted(collected.handed.items()):
             notes = json.dumps(collected.notes.get(student, []))
             key = digest(master, handed.content, notes)
@@ -74,8 +85,7 @@ class Grader:
 
     def _announce_assignment(self) -> None:
         """Tell nbgrader's grade book about the assignment."""
-        source = self.room.notebook("source", self.master.name)
-        _write_notebook(source, to_nbgrader(self.master))
+        _write_notebook(self.room.notebook("source", self.master.name), self.source)
         run = self.room.nbgrader("generate_assignment", self.master.name, "--force")
         if run.returncode:
             raise ClassroomError(f"nbgrader refused {self.master.name}:\n{_tail(run.stderr)}")
@@ -84,7 +94,7 @@ class Grader:
         """Grade one submission, whatever it is."""
         record = Record(handed.student, self.master.name, key, Status.DID_NOT_RUN)
         try:
-            prepared = prepare(handed.content, student_version(to_nbgrader(self.master)))
+            prepared = prepare(handed.content, self.released)
         except OtherAssignmentError as problem:
             record.status, record.notes = Status.NEEDS_A_PERSON, [str(problem)]
         except NotGradableError as problem:
@@ -113,8 +123,11 @@ class Grader:
             raise ClassroomError(
                 f"nbgrader could not keep the grade of {record.student}: {failure}"
             )
-        record.tests = found["tests"]
-        record.status = Status.NEEDS_A_PERSON if prepared.unlabelled else Status.GRADED
+        record.tests, record.status = found["tests"], Status.GRADED
+        if prepared.unlabelled or found["silent"]:
+            record.status = Status.NEEDS_A_PERSON
+        if found["silent"]:
+            record.notes.append(f"no check was possible after {', '.join(found['silent'])}")
         if found["tampered"]:
             record.status = Status.TAMPERED
             record.notes.append(f"false statements passed after {len(found['tampered'])} tests")

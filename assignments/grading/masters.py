@@ -58,6 +58,12 @@ class Master:
     notebook: NotebookNode
 
     @property
+    def title(self) -> str:
+        """The first heading."""
+        text = "\n".join(c.source for c in self.notebook.cells if c.cell_type == "markdown")
+        return re.search(r"^# (.+)$", text, flags=re.M)[1]
+
+    @property
     def parts(self) -> list[Part]:
         """The cells that take part in grading, in their order."""
         return [_part(self.name, c) for c in self.notebook.cells if "task" in c.metadata]

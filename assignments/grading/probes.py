@@ -39,10 +39,18 @@ class Probe:
     cell: NotebookNode
     word: str
 
+    @property
+    def errors(self) -> list[tuple[str, str]]:
+        """What the executed cell stopped with."""
+        return [(o.ename, o.evalue) for o in self.cell.outputs if o.output_type == "error"]
+
     def failed_as_it_should(self) -> bool:
-        """Whether the executed cell says that its tests still test."""
-        errors = [o for o in self.cell.outputs if o.output_type == "error"]
-        return [(e.ename, e.evalue) for e in errors] == [("AssertionError", self.word)]
+        """Whether false statements still raise."""
+        return self.errors == [("AssertionError", self.word)]
+
+    def timed_out(self) -> bool:
+        """Whether the kernel was still busy with something else, which proves nothing."""
+        return [name for name, _ in self.errors] == ["CellTimeoutError"]
 
 
 def draw_probe() -> Probe:

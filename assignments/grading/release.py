@@ -92,14 +92,8 @@ def _requirements(wheel: str) -> str:
 
 
 def _readme(masters: list[Master]) -> str:
-    rows = [f"| `{m.name}.ipynb` | {title(m)} | {m.points:g} |" for m in masters]
+    rows = [f"| `{m.name}.ipynb` | {m.title} | {m.points:g} |" for m in masters]
     rows.append("| `project.ipynb` | Project: a question of your own | |")
     table = "\n".join(["| file | what | points |", "|---|---|---|", *rows])
     text = (FOLDER / "student_readme.md").read_text()
     return text.replace("{table}", table).replace("{torch}", _pins()["torch"])
-
-
-def title(master: Master) -> str:
-    """The first heading of an assignment."""
-    text = "\n".join(c.source for c in master.notebook.cells if c.cell_type == "markdown")
-    return re.search(r"^# (.+)$", text, flags=re.M)[1]

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from grading.leaks import all_masters, find_leaks
 
 ROOT = Path(__file__).parent.parent.parent
 HTML = ROOT / "_build" / "html"
@@ -99,3 +100,8 @@ def test_hidden_checks_stay_hidden(pages):
     for name, page in pages.items():
         for cell in page.article.find_all(class_="tag_test"):
             pytest.fail(f"{name} shows a hidden check: {cell.get_text()[:80]}")
+
+
+def test_no_solution_or_hidden_test_of_an_assignment_is_in_the_book():
+    assert (HTML / "_sources").is_dir()
+    assert find_leaks([HTML], all_masters()) == []

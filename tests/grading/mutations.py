@@ -83,14 +83,19 @@ def _bytes(notebook: NotebookNode) -> bytes:
     return json.dumps(notebook).encode()  # as it is, repeated cell ids and all
 
 
-def _with_body(master: Master, task: str, body: str) -> NotebookNode:
-    """Everything solved, but the functions of one task do this instead."""
+def _body(master: Master, task: str, body: str) -> str:
+    """The code of a task, but its functions do this instead."""
     source = next(p.source for p in master.parts if (p.role, p.task) == ("solution", task))
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             node.body = ast.parse(body).body
-    return solved(master, replace={task: ast.unparse(tree)})
+    return ast.unparse(tree)
+
+
+def _with_body(master: Master, task: str, body: str) -> NotebookNode:
+    """Everything solved, but the functions of one task do this instead."""
+    return solved(master, replace={task: _body(master, task, body)})
 
 
 def _blank_with(master: Master, code: str) -> Submission:
@@ -348,18 +353,14 @@ for pid in [os.getppid(), *range(1, 50)]:
 
 
 def _tampers(master, code: str) -> Submission:
-    notebook = _with_bodies(master, "return None")
+    """Every function answers at once and wrongly, behind code that makes tests pass."""
+    bodies = {
+        task: _body(master, task, "import torch\nreturn torch.zeros(2)") for task in _tasks(master)
+    }
+    notebook = solved(master, replace=bodies)
     first = next(i for i, cell in enumerate(notebook.cells) if _name(cell))
     notebook.cells.insert(first, new_code_cell(code))
     return Submission(_bytes(notebook), statuses={Status.TAMPERED})
-
-
-def _with_bodies(master, body):
-    notebook = student_version(to_nbgrader(master))
-    for cell in notebook.cells:
-        if _name(cell) in _tasks(master):
-            cell.source += f"\n# {body}"
-    return notebook
 
 
 def disables_asserts(master, rng, attack):

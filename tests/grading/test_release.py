@@ -83,6 +83,13 @@ def test_every_notebook_is_valid_and_empty_of_outputs(students):
         assert not any("task" in cell.metadata for cell in notebook.cells)
 
 
+def test_no_notebook_links_to_a_file_that_students_do_not_have(students):
+    for path in students.glob("*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        assert not re.search(r"\]\((?!https://)|\{(numref|cite|ref)\}", text), path
+
+
 def test_the_readme_names_every_file(students):
     text = (students / "README.md").read_text()
     for path in students.glob("*.ipynb"):
