@@ -120,6 +120,24 @@ def why_not(snn: SpikingNetwork) -> str | None:
     return inexpressible(snn)
 
 
+def takes(encoder, image: Tensor) -> bool:
+    """Whether an encoder gives what the engine takes: a constant current, or spikes.
+
+    Parameters
+    ----------
+    encoder : PoissonEncoder or ConstantEncoder
+        Or any other, whose first step is looked at.
+    image : Tensor [1, C, H, W]
+
+    Returns
+    -------
+    bool
+    """
+    if encoder.constant or type(encoder) is PoissonEncoder:
+        return True
+    return _are_spikes(encoder.stream(image, torch.zeros(1, dtype=torch.int64))(0))
+
+
 def numba_is_there() -> bool:
     """Whether the compiler that the engine needs is installed."""
     return importlib.util.find_spec("numba") is not None
@@ -332,7 +350,7 @@ class _Spikes:
     def _step(self, step: int) -> np.ndarray:
         """[N, words]"""
         x = self.stream(step).flatten(1)
-        if not ((x == 0) | (x == 1)).all():
+        if not _are_spikes(x):
             raise ValueError(
                 "the encoder gives neither spikes (0 or 1) nor, with constant = True, a current "
                 'that stays; use engine="clock".'
@@ -340,6 +358,10 @@ class _Spikes:
         bits = np.zeros((len(x), self.plan.words * WIDTH), np.uint8)
         bits[:, : self.plan.pixels] = x.numpy()
         return np.packbits(bits, axis=1, bitorder="little").view(np.uint32)
+
+
+def _are_spikes(x: Tensor) -> bool:
+    return bool(((x == 0) | (x == 1)).all())
 
 
 def kernels():
