@@ -1,5 +1,6 @@
 """What the benchmarks share: the networks, the clock, and result files that are whole."""
 
+import argparse
 import csv
 import datetime
 import json
@@ -21,6 +22,7 @@ from snnlib.network import SpikingNetwork
 from snnlib.storage import write_whole
 from snnlib.training import load_trained_cnn
 
+RESULTS = Path(__file__).parent / "results"
 Run = Callable[[], object]
 Row = Mapping[str, object]
 
@@ -79,6 +81,15 @@ def machine(packages: Iterable[str]) -> dict[str, object]:
             **{name: version(name) for name in packages},
         },
     }
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """What race and parity can be asked for."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--quick", action="store_true", help="little of everything, to try it")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--folder", type=Path, default=RESULTS, help="where results go")
+    return options
 
 
 def write_rows(path: Path, rows: list[Row]) -> None:

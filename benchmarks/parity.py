@@ -5,15 +5,14 @@ of the clock engine: each peer as it is raced, then each with one setting that m
 differ.  Writes `parity.csv`, and exits with 1 if a peer that is raced differs.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
+import common
 import peers
 import torch
-from common import networks, write_rows
+from common import networks
 from peers import Peer
 from torch import Tensor
 
@@ -23,7 +22,7 @@ from snnlib.engines.clock import exact_arithmetic
 from snnlib.network import SpikingNetwork
 
 RACED = "as raced"
-RESULTS = Path(__file__).parent / "results"
+STEPS = 40
 Trace = Mapping[str, Tensor]  # {layer: spikes [T, N, ...]}, and what the output says
 
 
@@ -104,17 +103,14 @@ def compare(images: Tensor, steps: int) -> Iterator[dict[str, str | int]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=100, help="a multiple of 10")
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--folder", type=Path, default=RESULTS)
-    options = parser.parse_args()
-    images = load_digits("test", per_class=options.images // 10).images
-    rows = list(compare(images, options.steps))
+    options = common.parser(__doc__).parse_args()
+    torch.set_num_threads(options.threads)
+    images = load_digits("test", per_class=2 if options.quick else 10).images
+    rows = list(compare(images, STEPS))
     for row in rows:
         case = ", ".join(row[key] for key in ("peer", "mode", "reset", "setting", "layer"))
         print(f"{case}: {row['differing']:,} of {row['compared']:,} differ")
-    write_rows(options.folder / "parity.csv", rows)
+    common.write_rows(options.folder / "parity.csv", rows)
     return any(row["differing"] for row in rows if row["setting"] == RACED)
 
 

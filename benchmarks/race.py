@@ -8,18 +8,16 @@ The peers get their input spikes for nothing, made and laid out beforehand; our 
 theirs while the clock runs, and count spikes and operations besides.
 """
 
-import argparse
 import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 import common
 import peers
 import torch
 from common import cnn_passes, seconds
-from parity import RESULTS, input_spikes
+from parity import input_spikes
 from torch import Tensor, nn
 
 from snnlib.data import Digits, load_digits
@@ -182,11 +180,7 @@ def report(rows: list[dict[str, object]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few images and rounds, to try it")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--folder", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = common.parser(__doc__).parse_args()
     settings = Settings(threads=options.threads, **(QUICK if options.quick else {}))
     torch.set_num_threads(settings.threads)
     rows = run(settings)

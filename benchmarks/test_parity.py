@@ -12,7 +12,6 @@ from peers.sinabs import Network as SinabsNetwork
 
 from snnlib.data import load_digits
 
-STEPS = 40
 AS_RACED = [
     (reset, name, mode)
     for reset in ("subtract", "zero")
@@ -30,7 +29,7 @@ DIFFERENT = [
 
 @pytest.fixture(scope="module")
 def spikes():
-    return parity.input_spikes(load_digits("test", per_class=2).images, STEPS)
+    return parity.input_spikes(load_digits("test", per_class=2).images, parity.STEPS)
 
 
 @pytest.fixture(scope="module")
