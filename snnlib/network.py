@@ -207,6 +207,18 @@ class SpikingNetwork(nn.Module):
         for layer in self.layers:
             layer.neuron.reset()
 
+    def keep(self, images: Tensor) -> None:
+        """Go on with some of the images only.
+
+        Parameters
+        ----------
+        images : Tensor [N]
+            bool, those that stay.
+        """
+        for layer in self.layers:
+            if layer.v is not None:
+                layer.neuron.v = layer.v[images]
+
     def exact_for(self, steps: int) -> "SpikingNetwork":
         """The network itself, or its wide copy if only that is exact for so many steps.
 

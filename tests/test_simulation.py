@@ -360,7 +360,7 @@ def made_result(accuracies):
     predictions = torch.tensor([[0] * right + [1] * (4 - right) for right in accuracies])
     labels = torch.zeros(4, dtype=torch.int64)
     empty = torch.zeros(len(accuracies))
-    return SimulationResult(labels, predictions, empty, {}, empty, "clock")
+    return SimulationResult(labels, predictions, empty, {}, empty, "clock", empty, empty)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from snnlib.engines import StepOutput
+from snnlib.engines import Run, StepOutput
 from snnlib.network import SpikingNetwork
 
 
-def run(
-    snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tensor
-) -> Iterator[StepOutput]:
+def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tensor) -> Run:
     """Simulate a batch of images from cleared potentials, step by step.
 
     Parameters
@@ -33,7 +31,7 @@ def run(
     Yields
     ------
     StepOutput
-        One a step.
+        One a step.  A mask [N] of images that is sent back drops the others.
 
     Raises
     ------
@@ -43,11 +41,12 @@ def run(
     snn = snn.exact_for(steps)
     stream, fan_outs = encoder.stream(images, index), snn.fan_outs()
     counts = torch.zeros(len(images), 1, device=images.device)
+    current = None
     snn.reset()
     try:
         for step in range(steps):
             with exact_arithmetic():
-                if step == 0 or not encoder.constant:
+                if current is None or not encoder.constant:
                     x = stream(step)
                     current = snn.input_current(x)
                 emitted = dict(snn.propagate(current))
@@ -55,14 +54,18 @@ def run(
             counts = counts + (output if last.spiking else torch.zeros_like(output))
             spikes = {layer.name: out for layer, out in emitted.items() if layer.spiking}
             spikes |= {} if encoder.constant else {"input": x}
-            yield StepOutput(counts, last.v.clone(), *_tally(spikes, fan_outs))
+            kept = yield StepOutput(counts, last.v.clone(), *_tally(spikes, fan_outs))
+            if kept is not None and not kept.all():
+                images, index, counts, current = (x[kept] for x in (images, index, counts, current))
+                stream = encoder.stream(images, index)
+                snn.keep(kept)
     finally:
         snn.reset()
 
 
 def prepare(
-    snn: SpikingNetwork, *, steps: int, encoder
-) -> Callable[[Tensor, Tensor], Iterator[StepOutput]]:
+    snn: SpikingNetwork, *, steps: int, encoder, drops: bool = False
+) -> Callable[[Tensor, Tensor], Run]:
     """``run`` for many batches.
 
     Parameters
@@ -71,11 +74,13 @@ def prepare(
     steps : int
     encoder : PoissonEncoder or ConstantEncoder
         As for ``run``.
+    drops : bool
+        Masks will be sent; this engine needs no preparation for it.
 
     Returns
     -------
     callable
-        A function of images [N, C, H, W] and index [N] that iterates over StepOutputs.
+        ``run`` as a function of images [N, C, H, W] and index [N].
     """
     return lambda images, index: run(snn, images, steps=steps, encoder=encoder, index=index)
 

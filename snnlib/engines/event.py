@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from snnlib.encoding import PoissonEncoder, image_keys, rate_levels
-from snnlib.engines import StepOutput
+from snnlib.engines import Run, StepOutput
 from snnlib.engines.clock import exact_arithmetic
 from snnlib.engines.event_plan import (
     WIDTH,
@@ -38,9 +38,7 @@ PIECE = 32  # images that a thread takes at once
 PATIENCE = 2.0  # [seconds] after which a first call says what takes so long
 
 
-def run(
-    snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tensor
-) -> Iterator[StepOutput]:
+def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tensor) -> Run:
     """Simulate a batch of images from cleared potentials, step by step.
 
     Parameters
@@ -58,7 +56,7 @@ def run(
     Yields
     ------
     StepOutput
-        One a step.
+        One a step; to send a mask back, see ``prepare``.
 
     Raises
     ------
@@ -70,8 +68,8 @@ def run(
 
 
 def prepare(
-    snn: SpikingNetwork, *, steps: int, encoder
-) -> Callable[[Tensor, Tensor], Iterator[StepOutput]]:
+    snn: SpikingNetwork, *, steps: int, encoder, drops: bool = False
+) -> Callable[[Tensor, Tensor], Run]:
     """``run`` for many batches: the network is laid out once, as it is now.
 
     Parameters
@@ -80,11 +78,14 @@ def prepare(
     steps : int
     encoder : PoissonEncoder or ConstantEncoder
         As for ``run``.
+    drops : bool
+        A mask [N] may be sent after any step to drop images.  Then steps are computed
+        one by one, as nothing is known of the images of the next.
 
     Returns
     -------
     callable
-        A function of images [N, C, H, W] and index [N] that iterates over StepOutputs.
+        ``run`` as a function of images [N, C, H, W] and index [N].
 
     Raises
     ------
@@ -98,7 +99,8 @@ def prepare(
     snn.reset()
     plan = make_plan(snn, steps, constant=encoder.constant)
     _compile(plan)
-    return lambda images, index: _steps(snn, plan, images, steps, encoder, index)
+    chunk = 1 if drops else None
+    return lambda images, index: _steps(snn, plan, images, steps, encoder, index, chunk)
 
 
 def why_not(snn: SpikingNetwork) -> str | None:
@@ -118,21 +120,42 @@ def why_not(snn: SpikingNetwork) -> str | None:
     return inexpressible(snn)
 
 
+def takes(encoder, image: Tensor) -> bool:
+    """Whether an encoder gives what the engine takes: a constant current, or spikes.
+
+    Parameters
+    ----------
+    encoder : PoissonEncoder or ConstantEncoder
+        Or any other, whose first step is looked at.
+    image : Tensor [1, C, H, W]
+
+    Returns
+    -------
+    bool
+    """
+    if encoder.constant or type(encoder) is PoissonEncoder:
+        return True
+    return _are_spikes(encoder.stream(image, torch.zeros(1, dtype=torch.int64))(0))
+
+
 def numba_is_there() -> bool:
     """Whether the compiler that the engine needs is installed."""
     return importlib.util.find_spec("numba") is not None
 
 
-def _steps(snn, plan: Plan, images: Tensor, steps: int, encoder, index) -> Iterator[StepOutput]:
+def _steps(snn, plan: Plan, images: Tensor, steps: int, encoder, index, chunk: int | None) -> Run:
     if images.shape[1:] != snn.input_shape:
         raise ValueError(f"images are {list(images.shape[1:])}, not {list(snn.input_shape)}.")
     batch = _Batch(snn, plan, images, encoder, index)
     threads = min(torch.get_num_threads(), len(batch.pieces))
+    chunk = chunk or (CHUNK if len(batch.pieces) > 1 else CHUNK_OF_FEW)
     with ThreadPoolExecutor(threads) as pool:
         spread = map if threads == 1 else pool.map
-        chunk = CHUNK if len(batch.pieces) > 1 else CHUNK_OF_FEW
         for first in range(0, steps, chunk):
-            yield from batch.chunk(first, min(chunk, steps - first), spread)
+            for output in batch.chunk(first, min(chunk, steps - first), spread):
+                kept = yield output
+                if kept is not None and not kept.all():
+                    batch.keep(kept)
 
 
 def _compile(plan: Plan) -> None:
@@ -164,6 +187,19 @@ class _Batch:
         ]
         self.counts = torch.zeros(len(images), len(snn.layers[-1].weight))
 
+    def keep(self, kept: Tensor) -> None:
+        """Drop the images that are not in the mask [N]."""
+        self.counts = self.counts[kept]
+        mask = kept.numpy()
+        self.source.keep(mask)
+        for piece in self.pieces:
+            piece.keep(mask[piece.places])
+        self.pieces = [piece for piece in self.pieces if piece.size]
+        begin = 0
+        for piece in self.pieces:
+            piece.places = slice(begin, begin + piece.size)
+            begin += piece.size
+
     def chunk(self, first: int, count: int, spread) -> Iterator[StepOutput]:
         """All images through ``count`` steps from ``first``, then the steps one by one."""
         given = self.source.steps(first, count)
@@ -185,8 +221,17 @@ class _Piece:
 
     def __init__(self, plan: Plan, places: slice) -> None:
         self.plan, self.places = plan, places
-        self.size = places.stop - places.start
         self.states = [_state(layer, self.size) for layer in plan.layers]
+
+    @property
+    def size(self) -> int:
+        """How many images are left."""
+        return self.places.stop - self.places.start
+
+    def keep(self, mask: np.ndarray) -> None:
+        """Drop images; what is left of the potentials stays where it is in memory."""
+        self.states = [(v, awake, rows[mask]) for v, awake, rows in self.states]
+        self.places = slice(0, int(mask.sum()))
 
     def advance(self, words, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Through some steps, given the input.
@@ -223,10 +268,10 @@ def _advance(layer, given: np.ndarray, state: tuple, tally: np.ndarray, trace: n
     return out
 
 
-def _state(layer, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Potentials before the first step, and a flag for each tile that has to be looked at."""
+def _state(layer, images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Potentials before the first step, a flag for each tile to look at, and whose they are."""
     v = aligned(np.repeat(layer.neurons.initial[None], images, axis=0))
-    return v, np.ones((images, v.shape[1] // layer.neurons.tile), np.uint8)
+    return v, np.ones((images, v.shape[1] // layer.neurons.tile), np.uint8), np.arange(images)
 
 
 def _source(snn: SpikingNetwork, images: Tensor, encoder, index: Tensor, plan: Plan):
@@ -237,7 +282,7 @@ def _source(snn: SpikingNetwork, images: Tensor, encoder, index: Tensor, plan: P
         return _Currents(current, plan)
     if type(encoder) is PoissonEncoder:
         return _Draws(images, encoder, index, plan)
-    return _Spikes(encoder.stream(images, index), plan)
+    return _Spikes(images, encoder, index, plan)
 
 
 class _Currents:
@@ -248,6 +293,9 @@ class _Currents:
         units = current.flatten(1).double().numpy() / neurons.unit
         self.current = np.zeros((len(units), neurons.layout.size), np.int32)
         self.current[:, : units.shape[1]] = units
+
+    def keep(self, mask: np.ndarray) -> None:
+        self.current = self.current[mask]
 
     def steps(self, first: int, count: int) -> "_Currents":
         return self
@@ -267,6 +315,9 @@ class _Draws:
         self.image_keys = image_keys(encoder.seed, index).flatten().numpy()
         self.words = plan.words
 
+    def keep(self, mask: np.ndarray) -> None:
+        self.levels, self.image_keys = self.levels[mask], self.image_keys[mask]
+
     def steps(self, first: int, count: int) -> "_Draws":
         self.first, self.count = first, count
         return self
@@ -281,8 +332,13 @@ class _Draws:
 class _Spikes:
     """The spikes of any encoder, packed into words."""
 
-    def __init__(self, stream, plan: Plan) -> None:
-        self.stream, self.plan = stream, plan
+    def __init__(self, images: Tensor, encoder, index: Tensor, plan: Plan) -> None:
+        self.images, self.encoder, self.index, self.plan = images, encoder, index, plan
+        self.stream = encoder.stream(images, index)
+
+    def keep(self, mask: np.ndarray) -> None:
+        self.images, self.index = self.images[mask], self.index[mask]
+        self.stream = self.encoder.stream(self.images, self.index)
 
     def steps(self, first: int, count: int) -> "_Spikes":
         self.words = np.stack([self._step(t) for t in range(first, first + count)], axis=1)
@@ -294,7 +350,7 @@ class _Spikes:
     def _step(self, step: int) -> np.ndarray:
         """[N, words]"""
         x = self.stream(step).flatten(1)
-        if not ((x == 0) | (x == 1)).all():
+        if not _are_spikes(x):
             raise ValueError(
                 "the encoder gives neither spikes (0 or 1) nor, with constant = True, a current "
                 'that stays; use engine="clock".'
@@ -302,6 +358,10 @@ class _Spikes:
         bits = np.zeros((len(x), self.plan.words * WIDTH), np.uint8)
         bits[:, : self.plan.pixels] = x.numpy()
         return np.packbits(bits, axis=1, bitorder="little").view(np.uint32)
+
+
+def _are_spikes(x: Tensor) -> bool:
+    return bool(((x == 0) | (x == 1)).all())
 
 
 def kernels():

@@ -28,6 +28,7 @@ from snnlib.engines.lanes import (
     zeros32,
 )
 
+LANES = "be18ee182cca"  # digest of lanes.py, whose changes numba's cache does not see by itself
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 inlined = njit(inline="always")  # called for every tile: passing arrays would cost more than work
 
@@ -85,8 +86,8 @@ def gather(spikes, routes, windows, weights, safe, neurons, state, out, tally, t
         (thresholds, length, step, zero_reset): those of tile i begin at i * step; length
         of a tile.
     state : tuple
-        (v, awake): potentials [N, tiles * length], and which tiles [N, tiles] have a
-        neuron above the threshold; updated.
+        (v, awake, places): potentials [all, tiles * length], and which tiles [all, tiles]
+        have a neuron above the threshold, updated; image i has those at places[i].
     out : array [N, T, W']
         uint32, spikes, written.
     tally : array [T, 2]
@@ -101,7 +102,7 @@ def gather(spikes, routes, windows, weights, safe, neurons, state, out, tally, t
     rows = np.empty(len(cell) + 2 * WIDTH, np.int32)
     ends = np.empty(windows[3] + 2, np.int32)
     for i in range(spikes.shape[0]):
-        v, awake = state[0][i], state[1][i]
+        v, awake = state[0][state[2][i]], state[1][state[2][i]]
         for t in range(spikes.shape[1]):
             count = _arrivals(spikes[i, t], first, fan_out, events, tally[t])
             _sort(events, count, cell, row, ends, ordered)
@@ -136,14 +137,14 @@ def scatter(spikes, routes, weights, shape, neurons, state, out, tally):
         (lines, size, above): lines of a row of weights, their size, and tiles above the
         image.
     state : tuple
-        (v, awake): awake [N, all tiles], also those above and below.
+        (v, awake, places): awake [all, tiles], also those above and below the image.
     """
     first, place, tiles, row, fan_out = routes
     lines, size, above = shape
     _, length, _, _ = neurons
     events = np.empty(len(place), np.int32)
     for i in range(spikes.shape[0]):
-        v, awake = state[0][i], state[1][i]
+        v, awake = state[0][state[2][i]], state[1][state[2][i]]
         for t in range(spikes.shape[1]):
             count = _arrivals(spikes[i, t], first, fan_out, events, tally[t])
             for e in range(count):
@@ -172,7 +173,7 @@ def accumulate(current, neurons, state, out, trace):
         As for ``gather``.
     """
     for i in range(out.shape[0]):
-        v, awake, given = state[0][i], state[1][i], current[i]
+        v, awake, given = state[0][state[2][i]], state[1][state[2][i]], current[i]
         for t in range(out.shape[1]):
             for place in range(0, len(v), WIDTH):
                 store(v, place, add(load(v, place), load(given, place)))
