@@ -9,7 +9,17 @@ The chapters of the course derive each module; its docstring names the chapter.
 from snnlib.balancing import activation_scales, normalize_weights, weight_scales
 from snnlib.conversion import ConversionError, convert
 from snnlib.data import Digits, load_digits
+from snnlib.early_exit import ExitCurve, MarginStop, calibrate_stop, exit_curve
 from snnlib.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.energy import (
+    ARITHMETIC,
+    Arithmetic,
+    Cost,
+    break_even_rate,
+    cnn_cost,
+    mean_rate,
+    snn_cost,
+)
 from snnlib.models import check_constraints, digit_cnn
 from snnlib.network import SpikingLayer, SpikingNetwork
 from snnlib.neurons import IFNeuron, Integrator, if_step
@@ -28,13 +38,18 @@ from snnlib.training import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "ARITHMETIC",
+    "Arithmetic",
     "ConstantEncoder",
     "ConversionError",
+    "Cost",
     "Digits",
     "Evaluation",
+    "ExitCurve",
     "History",
     "IFNeuron",
     "Integrator",
+    "MarginStop",
     "PoissonEncoder",
     "Recipe",
     "Recording",
@@ -44,17 +59,23 @@ __all__ = [
     "StepReport",
     "StorageError",
     "activation_scales",
+    "break_even_rate",
+    "calibrate_stop",
     "check_constraints",
+    "cnn_cost",
     "convert",
     "digit_cnn",
     "evaluate",
+    "exit_curve",
     "fit",
     "if_step",
     "load_digits",
     "load_trained_cnn",
+    "mean_rate",
     "normalize_weights",
     "record",
     "simulate",
+    "snn_cost",
     "trained_facts",
     "weight_scales",
 ]

@@ -85,11 +85,11 @@ class PoissonEncoder:
             A function of the step that gives its spikes.
         """
         levels = rate_levels(images, self.max_rate)
-        pixels = _pixel_keys(images[0].shape, images.device)  # [C, H, W]
-        image_keys = _image_keys(self.seed, _places(images, index))  # [N, 1, 1, 1]
+        pixels = pixel_keys(images[0].shape, images.device)  # [C, H, W]
+        keys = image_keys(self.seed, _places(images, index))  # [N, 1, 1, 1]
 
         def spikes(step: int) -> Tensor:
-            step_keys = _mix(image_keys ^ int(step))  # [N, 1, 1, 1]
+            step_keys = _mix(keys ^ int(step))  # [N, 1, 1, 1]
             draws = _mix(step_keys ^ pixels).bitwise_right_shift_(8).bitwise_and_(LEVELS - 1)
             return (draws < levels).float()
 
@@ -159,24 +159,48 @@ def rate_levels(images: Tensor, max_rate: float) -> Tensor:
     return (images.double() * max_rate * LEVELS).floor_().int()
 
 
+def image_keys(seed: int, places: Tensor) -> Tensor:
+    """One key per (seed, image), on which the image's random spikes depend.
+
+    Parameters
+    ----------
+    seed : int
+    places : Tensor [N]
+        Of the images in their data set.
+
+    Returns
+    -------
+    Tensor [N, 1, 1, 1]
+        int32
+    """
+    seed_key = _mix(torch.tensor(_as_int32(seed ^ 0x9E3779B9), dtype=torch.int32))
+    return _mix(places.int().view(-1, 1, 1, 1) ^ seed_key.to(places.device))
+
+
+def pixel_keys(shape: torch.Size, device: torch.device) -> Tensor:
+    """One key per pixel, mixed, so that no two draws share their structure.
+
+    Parameters
+    ----------
+    shape : torch.Size
+        (C, H, W)
+    device : torch.device
+
+    Returns
+    -------
+    Tensor [C, H, W]
+        int32
+    """
+    numbers = torch.arange(shape.numel(), dtype=torch.int32, device=device)
+    return _mix(numbers + 1).view(shape)
+
+
 def _places(images: Tensor, index: Tensor | None) -> Tensor:
     if index is None:
         return torch.arange(len(images), device=images.device)
     if index.shape != images.shape[:1]:
         raise ValueError(f"index has shape {list(index.shape)}; expected [{len(images)}].")
     return index.to(images.device)
-
-
-def _image_keys(seed: int, places: Tensor) -> Tensor:
-    """One key per (seed, image), [N, 1, 1, 1] int32."""
-    seed_key = _mix(torch.tensor(_as_int32(seed ^ 0x9E3779B9), dtype=torch.int32))
-    return _mix(places.int().view(-1, 1, 1, 1) ^ seed_key.to(places.device))
-
-
-def _pixel_keys(shape: torch.Size, device: torch.device) -> Tensor:
-    """One key per pixel [C, H, W] int32: mixed, so that no two draws share their structure."""
-    numbers = torch.arange(shape.numel(), dtype=torch.int32, device=device)
-    return _mix(numbers + 1).view(shape)
 
 
 def _mix(x: Tensor) -> Tensor:

@@ -132,6 +132,22 @@ class SpikingLayer(nn.Module):
         room = limit - self._threshold * units
         return max(0, int(room // max(self._largest_current * units, 1.0)))
 
+    def largest_potential(self, steps: int) -> float:
+        """What no potential can exceed, of either sign, within so many steps.
+
+        Parameters
+        ----------
+        steps : int
+
+        Returns
+        -------
+        float
+            In units of 2**-k.
+        """
+        initial = self.neuron.initial.abs().max().item() if self.spiking else 0.0
+        start = max(initial, self._threshold)
+        return (start + self._largest_current * steps) * 2.0**self.fraction_bits
+
     @property
     def _threshold(self) -> float:
         return self.neuron.threshold.max().item() if self.spiking else 0.0
@@ -190,6 +206,18 @@ class SpikingNetwork(nn.Module):
         self._steps_left = None
         for layer in self.layers:
             layer.neuron.reset()
+
+    def keep(self, images: Tensor) -> None:
+        """Go on with some of the images only.
+
+        Parameters
+        ----------
+        images : Tensor [N]
+            bool, those that stay.
+        """
+        for layer in self.layers:
+            if layer.v is not None:
+                layer.neuron.v = layer.v[images]
 
     def exact_for(self, steps: int) -> "SpikingNetwork":
         """The network itself, or its wide copy if only that is exact for so many steps.

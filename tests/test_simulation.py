@@ -214,7 +214,7 @@ def test_a_lower_matmul_precision_is_lifted_while_steps_are_computed(snn, digits
         lambda *_: seen.append(torch.backends.mkldnn.matmul.fp32_precision)
     )
     torch.set_float32_matmul_precision("medium")
-    simulate(snn, digits[:2], steps=2)
+    simulate(snn, digits[:2], steps=2, engine="clock")
     record(snn, digits.images[0], steps=2)
     assert seen == ["ieee"] * 4
 
@@ -360,7 +360,7 @@ def made_result(accuracies):
     predictions = torch.tensor([[0] * right + [1] * (4 - right) for right in accuracies])
     labels = torch.zeros(4, dtype=torch.int64)
     empty = torch.zeros(len(accuracies))
-    return SimulationResult(labels, predictions, empty, {}, empty, "clock")
+    return SimulationResult(labels, predictions, empty, {}, empty, "clock", empty, empty)
 
 
 @pytest.mark.parametrize(

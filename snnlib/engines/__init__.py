@@ -1,9 +1,11 @@
 """Ways to run a spiking network.  All give the same spikes.
 
-An engine is a function `run(snn, images, *, steps, encoder, index)` that yields
-one `StepOutput` for each time step of one batch of images.
+An engine is a function `run(snn, images, *, steps, encoder, index)` that yields one
+`StepOutput` for each time step of one batch of images.  Whoever iterates may send it a
+mask [N] of the images that go on; the rest is dropped, and costs nothing more.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -30,3 +32,6 @@ class StepOutput:
     potential: Tensor
     spikes: dict[str, int]
     synaptic_operations: int
+
+
+Run = Generator[StepOutput, Tensor | None, None]  # takes a mask, or None to keep every image

@@ -4,19 +4,17 @@ Dense tensor operations, on the device that holds the network; the cost does not
 depend on how many spikes there are (chapter 8 counts what that wastes).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from snnlib.engines import StepOutput
+from snnlib.engines import Run, StepOutput
 from snnlib.network import SpikingNetwork
 
 
-def run(
-    snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tensor
-) -> Iterator[StepOutput]:
+def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tensor) -> Run:
     """Simulate a batch of images from cleared potentials, step by step.
 
     Parameters
@@ -33,7 +31,7 @@ def run(
     Yields
     ------
     StepOutput
-        One a step.
+        One a step.  A mask [N] of images that is sent back drops the others.
 
     Raises
     ------
@@ -43,11 +41,12 @@ def run(
     snn = snn.exact_for(steps)
     stream, fan_outs = encoder.stream(images, index), snn.fan_outs()
     counts = torch.zeros(len(images), 1, device=images.device)
+    current = None
     snn.reset()
     try:
         for step in range(steps):
             with exact_arithmetic():
-                if step == 0 or not encoder.constant:
+                if current is None or not encoder.constant:
                     x = stream(step)
                     current = snn.input_current(x)
                 emitted = dict(snn.propagate(current))
@@ -55,9 +54,35 @@ def run(
             counts = counts + (output if last.spiking else torch.zeros_like(output))
             spikes = {layer.name: out for layer, out in emitted.items() if layer.spiking}
             spikes |= {} if encoder.constant else {"input": x}
-            yield StepOutput(counts, last.v.clone(), *_tally(spikes, fan_outs))
+            kept = yield StepOutput(counts, last.v.clone(), *_tally(spikes, fan_outs))
+            if kept is not None and not kept.all():
+                images, index, counts, current = (x[kept] for x in (images, index, counts, current))
+                stream = encoder.stream(images, index)
+                snn.keep(kept)
     finally:
         snn.reset()
+
+
+def prepare(
+    snn: SpikingNetwork, *, steps: int, encoder, drops: bool = False
+) -> Callable[[Tensor, Tensor], Run]:
+    """``run`` for many batches.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+    steps : int
+    encoder : PoissonEncoder or ConstantEncoder
+        As for ``run``.
+    drops : bool
+        Masks will be sent; this engine needs no preparation for it.
+
+    Returns
+    -------
+    callable
+        ``run`` as a function of images [N, C, H, W] and index [N].
+    """
+    return lambda images, index: run(snn, images, steps=steps, encoder=encoder, index=index)
 
 
 def _tally(emitted: dict[str, Tensor], fan_outs: dict[str, Tensor]) -> tuple[dict[str, int], int]:
