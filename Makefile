@@ -2,9 +2,12 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
+BENCH := .venv-bench/bin
 
 CLASS ?= class
 GRADING := PYTHONPATH=assignments $(BIN)/python -m grading
+
+NEEDS_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and 'Python 3.11 or newer is needed; this is %d.%d. Try: make PYTHON=python3.11' % v)"
 
 .PHONY: help book book-student test lab notebooks weights bench release grade lint format linkcheck clean
 
@@ -34,8 +37,12 @@ notebooks: .venv/ready  ## execute chapters/*.md into their .ipynb pairs
 weights: .venv/ready  ## train the weights that ship with the course
 	$(BIN)/python tools/make_weights.py
 
-bench: .venv/ready  ## measure the clock engine beside plain CNN passes
-	$(BIN)/python benchmarks/clock_engine.py
+bench: .venv-bench/ready  ## race the engines against other simulators (on an idle machine)
+	$(BENCH)/python -m pytest benchmarks
+	$(BENCH)/python benchmarks/parity.py $(OPTIONS)
+	$(BENCH)/python benchmarks/race.py $(OPTIONS)
+	$(BENCH)/python benchmarks/event_engine.py
+	$(BENCH)/python benchmarks/clock_engine.py
 
 release: book  ## write dist/students, what a class gets; refuse if a solution leaks
 	$(GRADING) release dist/students --public _build/html
@@ -56,8 +63,17 @@ clean:  ## remove what was built, but not .venv
 	rm -rf _build dist .pytest_cache .ruff_cache .hypothesis
 
 .venv/ready: requirements.txt constraints.txt pyproject.toml
-	$(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and 'Python 3.11 or newer is needed; this is %d.%d. Try: make PYTHON=python3.11' % v)"
+	$(NEEDS_PYTHON)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# the other simulators, which would pull other builds of torch: without what they ask for
+.venv-bench/ready: benchmarks/requirements.txt benchmarks/peers.txt constraints.txt pyproject.toml
+	$(NEEDS_PYTHON)
+	$(PYTHON) -m venv .venv-bench
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers.txt
+	$(BENCH)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@

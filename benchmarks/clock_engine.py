@@ -8,42 +8,16 @@ memory of a run of 10 and of 60 steps, each in a process of its own.
 import argparse
 import platform
 import re
-import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
+from common import cnn_passes, interleaved, networks, spread
 
-from snnlib.balancing import activation_scales, normalize_weights
-from snnlib.conversion import convert
 from snnlib.data import load_digits
 from snnlib.encoding import PoissonEncoder
 from snnlib.simulation import simulate
-from snnlib.training import load_trained_cnn
-
-
-def networks():
-    """The shipped network, balanced, as CNN and as SNN."""
-    cnn = load_trained_cnn("digits")
-    cnn = normalize_weights(
-        cnn, activation_scales(cnn, load_digits("train", per_class=100).images, percentile=99.9)
-    )
-    return cnn, convert(cnn)
-
-
-@torch.inference_mode()
-def cnn_passes(cnn, images, steps, batch_size):
-    for batch in images.split(batch_size):
-        for _ in range(steps):
-            cnn(batch)
-
-
-def seconds(run) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def compare(options) -> None:
@@ -60,20 +34,11 @@ def compare(options) -> None:
             batch_size=options.batch,
         ),
     }
-    for run in runs.values():
-        run()
-    times = [{name: seconds(run) for name, run in runs.items()} for _ in range(options.repeats)]
-    for name in runs:
-        values = sorted(row[name] for row in times)
-        print(
-            f"{name}  median {statistics.median(values):.2f} s  "
-            f"({values[0]:.2f} to {values[-1]:.2f})"
-        )
-    ratios = [row["snn"] / row["cnn"] for row in times]
-    print(
-        f"simulate / {options.steps} CNN passes: {statistics.median(ratios):.2f}  "
-        f"({min(ratios):.2f} to {max(ratios):.2f})"
-    )
+    times = interleaved(runs, options.repeats)
+    for name, values in times.items():
+        print(f"{name}  {spread(values)} s")
+    ratios = [snn / cnn for snn, cnn in zip(times["snn"], times["cnn"], strict=True)]
+    print(f"simulate / {options.steps} CNN passes: {spread(ratios)}")
 
 
 def peak_memory(options) -> None:

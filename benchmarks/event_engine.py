@@ -7,54 +7,15 @@ for one image alone, and at several rates the time against synaptic operations.
 
 import argparse
 import platform
-import statistics
-import time
 
 import numba
 import torch
+from common import cnn_passes, interleaved, networks, seconds, spread
 
-from snnlib.balancing import activation_scales, normalize_weights
-from snnlib.conversion import convert
 from snnlib.data import load_digits
 from snnlib.encoding import PoissonEncoder
 from snnlib.engines import clock, event
 from snnlib.simulation import simulate
-from snnlib.training import load_trained_cnn
-
-
-def networks():
-    """The shipped network, balanced, as CNN and as SNN."""
-    cnn = load_trained_cnn("digits")
-    cnn = normalize_weights(
-        cnn, activation_scales(cnn, load_digits("train", per_class=100).images, percentile=99.9)
-    )
-    return cnn, convert(cnn)
-
-
-@torch.inference_mode()
-def cnn_passes(cnn, images, steps, batch_size):
-    for batch in images.split(batch_size):
-        for _ in range(steps):
-            cnn(batch)
-
-
-def seconds(run) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def interleaved(runs: dict, repeats: int) -> dict[str, list[float]]:
-    """Each in turn, again and again, after one that does not count."""
-    for run in runs.values():
-        run()
-    rows = [{name: seconds(run) for name, run in runs.items()} for _ in range(repeats)]
-    return {name: [row[name] for row in rows] for name in runs}
-
-
-def spread(values: list[float], unit: float = 1.0) -> str:
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle / unit:.3f}  ({low / unit:.3f} to {high / unit:.3f})"
 
 
 def report(title: str, times: dict[str, list[float]], images: int) -> None:

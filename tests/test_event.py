@@ -1,8 +1,11 @@
 """The event engine gives what the clock engine gives, to the spike."""
 
+import hashlib
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,9 +25,7 @@ from snnlib import (
     normalize_weights,
     simulate,
 )
-from snnlib.engines import clock, event
-
-pytest.importorskip("numba")
+from snnlib.engines import clock, event, event_kernels, lanes
 
 EXAMPLE = {"reset": "zero", "initial_potential": 0.0, "pooling": "spiking", "readout": "spikes"}
 
@@ -224,6 +225,11 @@ def test_an_input_that_is_neither_spikes_nor_constant_is_refused(snn, digits):
         simulate(snn, digits, encoder=Flicker(value=0.5), engine="event")
 
 
+@pytest.mark.parametrize(("value", "engine"), [(1.0, "event"), (0.5, "clock")])
+def test_auto_takes_the_event_engine_for_spikes_only(snn, digits, value, engine):
+    assert simulate(snn, digits[:2], steps=2, encoder=Flicker(value=value)).engine == engine
+
+
 # ---- refusals
 
 
@@ -282,6 +288,33 @@ def test_without_numba_the_clock_engine_runs_and_says_so(monkeypatch, snn, digit
         assert simulate(snn, digits[:2], steps=2).engine == "clock"
     with pytest.raises(ValueError, match=r'numba is missing; .*engine="clock"'):
         simulate(snn, digits[:2], steps=2, engine="event")
+
+
+# ---- compilation
+
+FIRST_CALL = """
+import torch
+from snnlib import PoissonEncoder, convert, digit_cnn
+from snnlib.engines import event
+
+event.PATIENCE = 0.0
+event.prepare(convert(digit_cnn()), steps=1, encoder=PoissonEncoder())
+"""
+
+
+def test_a_first_call_says_that_it_compiles(tmp_path):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", FIRST_CALL]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "Compiling the event engine, once for this installation" in result.stderr
+    assert list(tmp_path.rglob("event_kernels.gather*.nbc"))  # and is kept for the next
+
+
+def test_the_compiled_kernels_are_those_of_these_lanes():
+    """Numba compiles anew when event_kernels.py changes, but does not look at lanes.py."""
+    digest = hashlib.sha256(Path(lanes.__file__).read_bytes()).hexdigest()[:12]
+    message = f'lanes.py has changed: set LANES = "{digest}" in event_kernels.py'
+    assert digest == event_kernels.LANES, message
 
 
 # ---- what is left behind, and memory

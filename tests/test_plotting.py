@@ -29,6 +29,14 @@ LAYERS = {"conv1": torch.rand(50) * 2, "conv2": torch.rand(40) * 3, "output": to
 COUNTS = {name: torch.ones(5) for name in ("input", "conv1", "conv2")}  # {layer: [T]}
 TIMES = [(1000.0, 3e-6), (2000.0, 4e-6), (3000.0, 5e-6)]  # operations, seconds
 HISTORY = History((2.0, 1.0, 0.5), (0.7, 0.8, 0.9), (0.65, 0.75, 0.85))
+RACE = (
+    {
+        "many": {"fast": [1.0, 3.0, 1.5], "slow": [20.0]},
+        "alone": {"slow": [40.0], "fast": [2.0]},
+    },
+    {"fast": 0.99, "slow": 0.9},
+    {"fast": "ours", "slow": "peer"},
+)
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +165,7 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda *_: ({"subtract": (POTENTIAL, SPIKES, POTENTIAL)},),
         ["time step", "subtract: 3 spikes"],
     ),
+    "plot_race": (lambda *_: RACE, ["many", "alone", "time of an image [ms]", "fast, 99.0%"]),
     "plot_raster": (
         lambda result, recording, digits: (recording,),
         ["time step", "neuron", "input", "conv1", "conv2", "output", "spikes/step"],
@@ -229,6 +238,15 @@ def test_accuracy_is_drawn_as_it_was_measured(result):
     assert curve.get_xdata().tolist() == [1, 2, 3, 4, 5, 6]
     assert list(curve.get_ydata()) == result.accuracy.tolist()
     assert set(cnn.get_ydata()) == {0.97}
+
+
+def test_a_race_shows_the_median_and_the_spread_of_each_in_the_same_row():
+    many, alone = plotting.plot_race(*RACE).axes
+    assert [tuple(dot.get_xydata()[0]) for dot in many.lines] == [(1.5, 0), (20, 1)]
+    assert [tuple(dot.get_xydata()[0]) for dot in alone.lines] == [(2, 0), (40, 1)]
+    assert many.collections[0].get_segments()[0].tolist() == [[1, 0], [3, 0]]
+    top, bottom = (many.transData.transform((1, row))[1] for row in (0, 1))
+    assert top > bottom
 
 
 def test_a_raster_has_a_dot_for_each_spike(recording):

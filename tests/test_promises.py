@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from test_event import VARIANTS, assert_same, variants
 
 from snnlib import (
     ConstantEncoder,
     PoissonEncoder,
     activation_scales,
+    calibrate_stop,
     convert,
     evaluate,
     load_digits,
@@ -93,3 +95,23 @@ def test_the_defaults_come_within_half_a_point_in_3_steps_and_0_05_in_40(
 def test_constant_currents_come_within_0_1_points_in_3_steps(balanced, test_images, cnn_accuracy):
     result = simulate(convert(balanced), test_images, steps=3, encoder=ConstantEncoder())
     assert gap(result, 3, cnn_accuracy) <= 0.1 * POINT
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_both_engines_give_the_same_for_1000_images_and_40_steps(name):
+    cnn, scaled_on = load_trained_cnn("digits"), load_digits("train", per_class=100)
+    snn, encoder = variants(cnn, scaled_on.images)[name]
+    images = load_digits("test", per_class=100).images
+    assert len(images) == 1000
+    assert_same(snn, images, steps=40, encoder=encoder)
+
+
+@pytest.mark.parametrize(("rate", "mean_steps"), [(1.0, 4), (0.4, 15)])
+def test_early_exit_needs_few_steps_and_loses_at_most_0_1_points(
+    balanced, test_images, rate, mean_steps
+):
+    snn, run = convert(balanced), {"encoder": PoissonEncoder(rate)}
+    stop = calibrate_stop(simulate(snn, load_digits("train"), **run))
+    full, stopped = (simulate(snn, test_images, **run, stop=rule) for rule in (None, stop))
+    assert stopped.steps_used.double().mean() <= mean_steps
+    assert stopped.accuracy[-1] >= full.accuracy[-1] - 0.1 * POINT

@@ -19,14 +19,16 @@ import yaml
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "_build"
 BINDER = "https://mybinder.org"
+RESULTS = "benchmarks/results"  # which a page of the appendix reads
 COLAB = "https://colab.research.google.com"
 
 
 def fingerprint() -> str:
-    """Changes whenever the library, its data or the pinned packages do."""
+    """Changes whenever the library, its data, the pinned packages or the benchmarks' results do."""
     digest = hashlib.sha256()
     files = [p for p in (ROOT / "snnlib").rglob("*") if p.is_file() and p.suffix != ".pyc"]
-    for path in sorted([*files, ROOT / "requirements.txt", ROOT / "constraints.txt"]):
+    results = [p for p in (ROOT / RESULTS).iterdir() if p.is_file()]
+    for path in sorted([*files, *results, ROOT / "requirements.txt", ROOT / "constraints.txt"]):
         digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     return digest.hexdigest()
 

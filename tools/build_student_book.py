@@ -27,6 +27,7 @@ ROOT = build_book.ROOT
 TARGET = ROOT / "dist" / "book-student"
 CACHE = build_book.BUILD / "student"
 SOURCES = ["_config.yml", "_toc.yml", "index.md", "references.bib", "_static", "appendix"]
+SOURCES += [build_book.RESULTS]
 
 
 class BuildError(RuntimeError):

@@ -17,6 +17,7 @@ import nbformat
 from .blank import student_version
 from .classroom import Classroom, ClassroomError
 from .collect import Collected, Handed, collect
+from .compiled import compile_once
 from .files import digest
 from .kernels import private_folder, read_usage
 from .masters import Master, to_nbgrader
@@ -50,6 +51,7 @@ class Grader:
         """Grade what is new in the inbox; return what it holds and how many were graded."""
         if self.sandboxed:
             require_sandbox()
+            compile_once()
         collected = collect(self.room.inbox(self.master.name), students)
         todo = list(self._todo(collected))
         if todo:

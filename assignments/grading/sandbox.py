@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psutil
 
+from .compiled import lent
 from .files import write_whole
 
 INSIDE = Path(__file__).with_name("inside.py")
@@ -73,7 +74,8 @@ def command(connection_file: Path, limits: Limits) -> list[str]:
         *([] if as_root else ["--unshare-user"]),
         "--proc", "/proc", "--dev", "/dev",
         *_scratch("/dev/shm", limits), *_scratch("/tmp", limits),
-        *_read_only(), *_fonts(), *_way_to(shared), "--bind", str(shared), str(shared),
+        *_read_only(), *_fonts(), *_kernels(limits),
+        *_way_to(shared), "--bind", str(shared), str(shared),
         "--ro-bind", str(INSIDE), "/inside.py",
         "--remount-ro", "/dev", "--remount-ro", "/",
         "--chdir", "/tmp", "--clearenv", *_environment(),
@@ -126,6 +128,13 @@ def _fonts() -> list[str]:
     lists = Path(mpl.get_cachedir()).glob("fontlist-*.json")
     options = ["--perms", "1777", "--dir", FONTS]
     return [*options, *(o for f in lists for o in ("--ro-bind", f"{f}", f"{FONTS}/{f.name}"))]
+
+
+def _kernels(limits: Limits) -> list[str]:
+    """Lend what the library compiled, in a folder of the submission's own."""
+    folder, files = lent()
+    binds = [o for file in files for o in ("--ro-bind", str(file), str(file))]
+    return [*_scratch(str(folder), limits), *binds] if files else []
 
 
 def _environment() -> list[str]:

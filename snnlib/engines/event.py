@@ -12,6 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from threading import Timer
 
 import numpy as np
@@ -120,6 +121,24 @@ def why_not(snn: SpikingNetwork) -> str | None:
     return inexpressible(snn)
 
 
+def takes(encoder, image: Tensor) -> bool:
+    """Whether an encoder gives what the engine takes: a constant current, or spikes.
+
+    Parameters
+    ----------
+    encoder : PoissonEncoder or ConstantEncoder
+        Or any other, whose first step is looked at.
+    image : Tensor [1, C, H, W]
+
+    Returns
+    -------
+    bool
+    """
+    if encoder.constant or type(encoder) is PoissonEncoder:
+        return True
+    return _are_spikes(encoder.stream(image, torch.zeros(1, dtype=torch.int64))(0))
+
+
 def numba_is_there() -> bool:
     """Whether the compiler that the engine needs is installed."""
     return importlib.util.find_spec("numba") is not None
@@ -129,15 +148,24 @@ def _steps(snn, plan: Plan, images: Tensor, steps: int, encoder, index, chunk: i
     if images.shape[1:] != snn.input_shape:
         raise ValueError(f"images are {list(images.shape[1:])}, not {list(snn.input_shape)}.")
     batch = _Batch(snn, plan, images, encoder, index)
-    threads = min(torch.get_num_threads(), len(batch.pieces))
     chunk = chunk or (CHUNK if len(batch.pieces) > 1 else CHUNK_OF_FEW)
-    with ThreadPoolExecutor(threads) as pool:
-        spread = map if threads == 1 else pool.map
+    with _threads(len(batch.pieces)) as spread:
         for first in range(0, steps, chunk):
             for output in batch.chunk(first, min(chunk, steps - first), spread):
                 kept = yield output
                 if kept is not None and not kept.all():
                     batch.keep(kept)
+
+
+@contextmanager
+def _threads(pieces: int) -> Iterator[Callable]:
+    """A ``map`` for so many pieces, over as many threads as torch may use."""
+    threads = min(torch.get_num_threads(), pieces)
+    if threads == 1:
+        yield map
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            yield pool.map
 
 
 def _compile(plan: Plan) -> None:
@@ -193,9 +221,8 @@ class _Batch:
         tally = sum(part[2] for part in done)  # [T, layers, 2]
         arrived = np.column_stack([tally[:, :, 0], spikes.sum((1, 2))])[:, self.spiking].tolist()
         operations = tally[:, :, 1].sum(1).tolist()
-        for t in range(count):
-            by_layer = dict(zip(self.names, arrived[t], strict=True))
-            yield StepOutput(counts[t], potential[t], by_layer, operations[t])
+        by_layer = (dict(zip(self.names, row, strict=True)) for row in arrived)
+        yield from map(StepOutput, counts.unbind(), potential.unbind(), by_layer, operations)
 
 
 class _Piece:
@@ -332,7 +359,7 @@ class _Spikes:
     def _step(self, step: int) -> np.ndarray:
         """[N, words]"""
         x = self.stream(step).flatten(1)
-        if not ((x == 0) | (x == 1)).all():
+        if not _are_spikes(x):
             raise ValueError(
                 "the encoder gives neither spikes (0 or 1) nor, with constant = True, a current "
                 'that stays; use engine="clock".'
@@ -340,6 +367,10 @@ class _Spikes:
         bits = np.zeros((len(x), self.plan.words * WIDTH), np.uint8)
         bits[:, : self.plan.pixels] = x.numpy()
         return np.packbits(bits, axis=1, bitorder="little").view(np.uint32)
+
+
+def _are_spikes(x: Tensor) -> bool:
+    return bool(((x == 0) | (x == 1)).all())
 
 
 def kernels():

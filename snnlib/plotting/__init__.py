@@ -39,6 +39,7 @@ from snnlib.plotting.neuron import (
     plot_rate_curves,
     plot_rate_error,
 )
+from snnlib.plotting.race import plot_race
 from snnlib.plotting.simulation import (
     plot_accuracy,
     plot_confusion_at,
@@ -81,6 +82,7 @@ __all__ = [
     "plot_pixel_values",
     "plot_pooling",
     "plot_potentials",
+    "plot_race",
     "plot_raster",
     "plot_rate_curves",
     "plot_rate_error",

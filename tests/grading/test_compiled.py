@@ -1,0 +1,42 @@
+"""Submissions do not spend their seconds on compiling the library."""
+
+import os
+import subprocess
+import sys
+
+from grading import compiled
+from grading.sandbox import Limits, command
+
+RUN = """
+from snnlib import PoissonEncoder, convert, digit_cnn
+from snnlib.engines import event, event_kernels
+
+event.prepare(convert(digit_cnn()), steps=1, encoder=PoissonEncoder())
+assert event_kernels.gather.stats.cache_hits
+assert not event_kernels.gather.stats.cache_misses
+"""
+
+
+def test_a_submission_finds_the_kernels_compiled(tmp_path):
+    compiled.compile_once()
+    start = command(tmp_path / "kernel.json", Limits())
+    program = len(start) - start[::-1].index(sys.executable) - 1
+    subprocess.run([*start[:program], sys.executable, "-c", RUN], check=True)
+
+
+def test_kernels_are_compiled_once_for_each_version_of_their_source(tmp_path, monkeypatch):
+    source, runs = tmp_path / "event_kernels.py", []
+    monkeypatch.setattr(compiled, "_source", lambda: source)
+    monkeypatch.setattr(compiled.subprocess, "run", lambda command, **_: runs.append(command))
+    compiled.compile_once()
+    assert not runs  # no such library
+    source.touch()
+    (tmp_path / "__pycache__").mkdir()
+    index = tmp_path / "__pycache__" / "event_kernels.gather-1.py311.nbi"
+    compiled.compile_once()
+    index.touch()
+    compiled.compile_once()
+    assert len(runs) == 1
+    os.utime(index, (0, 0))
+    compiled.compile_once()
+    assert len(runs) == 2
