@@ -9,7 +9,13 @@ The chapters of the course derive each module; its docstring names the chapter.
 from snnlib.balancing import activation_scales, normalize_weights, weight_scales
 from snnlib.conversion import ConversionError, convert
 from snnlib.data import Digits, load_digits
-from snnlib.early_exit import ExitCurve, MarginStop, calibrate_stop, exit_curve
+from snnlib.early_exit import (
+    ExitCurve,
+    MarginStop,
+    calibrate_stop,
+    exit_curve,
+    stopping_steps,
+)
 from snnlib.encoding import ConstantEncoder, PoissonEncoder
 from snnlib.energy import (
     ARITHMETIC,
@@ -76,6 +82,7 @@ __all__ = [
     "record",
     "simulate",
     "snn_cost",
+    "stopping_steps",
     "trained_facts",
     "weight_scales",
 ]

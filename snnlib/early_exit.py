@@ -88,13 +88,36 @@ def exit_curve(result: SimulationResult, margins: Tensor | None = None) -> ExitC
     ValueError
         For a result made with ``stop``, and for a margin not above 0.
     """
-    steps = len(result.margins)
-    if (result.steps_used < steps).any():
-        raise ValueError("some images stopped early; simulate without stop to compare margins.")
     margins = _spread(result.margins) if margins is None else margins.double().sort().values
     rows = [_stop_at(result, MarginStop(margin.item())) for margin in margins]
     mean_steps, accuracy = torch.tensor(rows, dtype=torch.float64).reshape(-1, 2).T
     return ExitCurve(margins, mean_steps, accuracy)
+
+
+def stopping_steps(result: SimulationResult, stop: MarginStop) -> Tensor:
+    """When each image would stop, read off a simulation that ran to its end.
+
+    Parameters
+    ----------
+    result : SimulationResult
+        Of T steps, made without ``stop``.
+    stop : MarginStop
+
+    Returns
+    -------
+    Tensor [N]
+        int64 [steps]: the first at which the rule stops the image, or T.
+
+    Raises
+    ------
+    ValueError
+        For a result made with ``stop``.
+    """
+    if (result.steps_used < len(result.margins)).any():
+        raise ValueError("some images stopped early; simulate without stop to compare margins.")
+    stops = stop(result.margins)  # [T, N]
+    stops[-1] = True
+    return stops.int().argmax(0) + 1
 
 
 def calibrate_stop(result: SimulationResult, *, tolerance: float = 0.0005) -> MarginStop:
@@ -128,11 +151,9 @@ def calibrate_stop(result: SimulationResult, *, tolerance: float = 0.0005) -> Ma
 
 def _stop_at(result: SimulationResult, stop: MarginStop) -> tuple[float, float]:
     """(mean steps, accuracy) if every image stops by the rule."""
-    stops = stop(result.margins)  # [T, N]
-    stops[-1] = True
-    last = stops.int().argmax(0, keepdim=True)  # [1, N], the first step that stops
-    right = result.predictions.gather(0, last)[0] == result.labels
-    return (last + 1).double().mean().item(), right.double().mean().item()
+    used = stopping_steps(result, stop)
+    right = result.predictions.gather(0, used[None] - 1)[0] == result.labels
+    return used.double().mean().item(), right.double().mean().item()
 
 
 def _spread(margins: Tensor, count: int = 100) -> Tensor:

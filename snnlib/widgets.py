@@ -15,6 +15,7 @@ from snnlib import plotting
 from snnlib.balancing import activation_scales, normalize_weights
 from snnlib.conversion import convert
 from snnlib.data import Digits
+from snnlib.early_exit import ExitCurve, MarginStop
 from snnlib.encoding import PoissonEncoder
 from snnlib.neurons import RESETS, if_step
 from snnlib.simulation import SimulationResult, simulate
@@ -101,6 +102,28 @@ def confusion_slider(result: SimulationResult, class_names: tuple[str, ...]) -> 
     steps = len(result.accuracy)
     step = ipywidgets.IntSlider(steps, 1, steps, description="time step", continuous_update=False)
     return _panel(lambda step: plotting.plot_confusion_at(result, class_names, step), step=step)
+
+
+def exit_slider(
+    curves: dict[str, ExitCurve], result: SimulationResult, stop: MarginStop
+) -> ipywidgets.Widget:
+    """Chapter 8: stop at another margin, and see what that costs and saves.
+
+    Parameters
+    ----------
+    curves : dict
+        {label: ExitCurve}; the last is that of ``result``.
+    result : SimulationResult
+        Made without ``stop``, so that nothing is simulated again.
+    stop : MarginStop
+        Where the slider begins.
+    """
+    margin = ipywidgets.FloatLogSlider(
+        stop.margin, min=-2, max=1.4, step=0.05, description="margin", continuous_update=False
+    )
+    return _panel(
+        lambda margin: plotting.plot_exit(curves, result, MarginStop(margin)), margin=margin
+    )
 
 
 def _trace(currents: Tensor, threshold: float, reset: str) -> Tensor:

@@ -17,6 +17,7 @@ from snnlib import (
     convert,
     exit_curve,
     simulate,
+    stopping_steps,
 )
 from snnlib.simulation import lead
 
@@ -55,6 +56,7 @@ def test_both_engines_stop_alike_and_as_the_full_run_foretells(cnn, train, digit
     predictions, used = held(full, stop)
     assert torch.equal(by_event.predictions, predictions)
     assert torch.equal(by_event.steps_used, used)
+    assert torch.equal(stopping_steps(full, stop), used)
     assert by_event.synaptic_operations.sum() < full.synaptic_operations.sum()
 
 
@@ -204,6 +206,6 @@ def test_tolerance_is_a_share(snn, digits, tolerance):
 
 def test_a_stopped_result_cannot_be_calibrated_on(snn, digits):
     result = simulate(snn, digits, steps=10, stop=MarginStop(0.3))
-    for use in (exit_curve, calibrate_stop):
+    for use in (exit_curve, calibrate_stop, lambda stopped: stopping_steps(stopped, MarginStop(1))):
         with pytest.raises(ValueError, match="some images stopped early; simulate without stop"):
             use(result)

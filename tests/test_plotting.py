@@ -10,12 +10,15 @@ from matplotlib.text import Text
 
 from snnlib import (
     History,
+    MarginStop,
     PoissonEncoder,
     convert,
     digit_cnn,
+    exit_curve,
     plotting,
     record,
     simulate,
+    stopping_steps,
 )
 
 NAMES = tuple("0123456789")
@@ -23,6 +26,8 @@ IMAGE = torch.rand(1, 28, 28, generator=torch.Generator().manual_seed(0))
 SPIKES = torch.tensor([0.0, 0, 1, 0, 1, 1])  # [T]
 POTENTIAL = torch.tensor([0.3, 0.6, 0.2, 0.9, 0.4, 0.1])  # [T]
 LAYERS = {"conv1": torch.rand(50) * 2, "conv2": torch.rand(40) * 3, "output": torch.rand(10)}
+COUNTS = {name: torch.ones(5) for name in ("input", "conv1", "conv2")}  # {layer: [T]}
+TIMES = [(1000.0, 3e-6), (2000.0, 4e-6), (3000.0, 5e-6)]  # operations, seconds
 HISTORY = History((2.0, 1.0, 0.5), (0.7, 0.8, 0.9), (0.65, 0.75, 0.85))
 RACE = (
     {
@@ -102,14 +107,30 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda result, recording, digits: (result, NAMES, (1, 6)),
         ["step 1", "step 6", "true class"],
     ),
+    "plot_costs": (
+        lambda *_: (COUNTS, {name: 900 * counts for name, counts in COUNTS.items()}),
+        ["time step", "spikes per image, step", "thousands per image, step", "input", "conv2"],
+    ),
     "plot_decision": (
         lambda result, recording, digits: (recording, NAMES, 7),
         ["time step", "output spikes so far", "a 7", "?"],
     ),
     "plot_digits": (lambda *_: (IMAGE.expand(3, 1, 28, 28), ["a", "b", "c"]), ["a", "b", "c"]),
+    "plot_energy": (
+        lambda *_: ([1, 40], {"spikes": {"int8": [0.1, 2]}}, [0.05, 0.06], {"int8": [2, 0.05]}),
+        ["time steps", "energy / one CNN pass", "rate [spikes/step]", "break-even, int8"],
+    ),
+    "plot_exit": (
+        lambda result, *_: ({"test": exit_curve(result)}, result, MarginStop(0.5)),
+        ["mean steps", "accuracy", "steps used", "images", "margin 0.50", "steps on average"],
+    ),
     "plot_factors": (
         lambda *_: ({1.0: (SPIKES / 2, SPIKES, POTENTIAL), 2.0: (SPIKES, SPIKES, POTENTIAL)},),
         ["time step", "membrane potential [threshold units]", "input for 1.5 spikes, sent 3"],
+    ),
+    "plot_margins": (
+        lambda result, recording, digits: (digits, result, (0, 7), MarginStop(0.5)),
+        ["time step", "margin\n[threshold units]", "steps used:"],
     ),
     "plot_mean_error": (
         lambda *_: ([1, 4], {"random": [0.4, 0.2], "regular": [0.3, 0.1]}, torch.ones(2) / 3),
@@ -184,6 +205,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
     "plot_switches": (
         lambda result, *_: (dict.fromkeys(("example", "a", "b", "c", "d"), result),),
         ["time step", "test accuracy", "a", "b", "c", "d", "example"],
+    ),
+    "plot_times": (
+        lambda *_: ({"clock": TIMES, "event": TIMES},),
+        ["operations per image, step [thousand]", "time per image, step [µs]", '"event"'],
     ),
 }
 OPTIONS = {"plot_output_counts": {"steps": 40}, "plot_spike_statistics": {"window": 20}}
@@ -269,6 +294,47 @@ def test_a_confusion_can_be_drawn_of_images_that_lack_some_classes(balanced, dig
 
 def test_a_strip_may_have_one_chart(result):
     assert len(plotting.plot_confusion_strip(result, NAMES, (3,)).axes) == 1
+
+
+def test_times_get_the_line_that_was_fitted():
+    _, alone = plotting.plot_times({"clock": TIMES, "event": TIMES}).axes
+    dots, line = alone.lines
+    assert list(dots.get_xdata()) == [1, 2, 3]  # [thousand]
+    assert list(dots.get_ydata()) == pytest.approx([3, 4, 5])  # [µs]
+    assert line.get_ydata()[0] == pytest.approx(2)
+
+
+def test_layers_of_the_same_colour_have_lines_of_their_own():
+    spikes, operations = plotting.plot_costs(COUNTS, COUNTS).axes
+    looks = [(line.get_color(), line.get_linestyle()) for line in spikes.lines]
+    assert len(set(looks)) == 3
+    assert list(operations.lines[0].get_ydata()) == pytest.approx([0.001] * 5)  # [thousands]
+
+
+def test_an_energy_band_spans_the_arithmetics():
+    rows = {"a": [0.1, 2.0], "b": [0.3, 1.0]}
+    energy, _ = plotting.plot_energy([1, 40], {"spikes": rows}, [0.1, 0.1], rows).axes
+    edges = [list(line.get_ydata()) for line in energy.lines[:2]]
+    assert edges == [[0.1, 1.0], [0.3, 2.0]]
+
+
+def test_margins_are_drawn_as_they_were_up_to_the_stop(result, digits):
+    stop = MarginStop(0.5)
+    _, ax = plotting.plot_margins(digits, result, (7,), stop).axes
+    curve, threshold, stopped = ax.lines
+    assert list(curve.get_ydata()) == result.margins[:, 7].tolist()
+    assert set(threshold.get_ydata()) == {0.5}
+    assert set(map(int, stopped.get_xdata())) == {int(stopping_steps(result, stop)[7])}
+
+
+def test_the_steps_used_are_counted_and_the_rule_has_its_place(result):
+    stop = MarginStop(0.5)
+    curve, bars = plotting.plot_exit({"test": exit_curve(result)}, result, stop).axes
+    here = exit_curve(result, torch.tensor([0.5]))
+    (place,) = curve.lines[1].get_xydata().tolist()
+    assert place == pytest.approx([here.mean_steps.item(), here.accuracy.item()])
+    heights = [bar.get_height() for bar in bars.patches]
+    assert heights == torch.bincount(stopping_steps(result, stop), minlength=7).tolist()
 
 
 def test_live_curves_grow_and_replace_points(monkeypatch):

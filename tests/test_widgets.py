@@ -6,8 +6,14 @@ import pytest
 import torch
 from matplotlib.text import Text
 
-from snnlib import convert, simulate, widgets
-from snnlib.widgets import confusion_slider, neuron_slider, percentile_slider, spike_image_slider
+from snnlib import MarginStop, convert, exit_curve, simulate, widgets
+from snnlib.widgets import (
+    confusion_slider,
+    exit_slider,
+    neuron_slider,
+    percentile_slider,
+    spike_image_slider,
+)
 
 NAMES = tuple("0123456789")
 
@@ -75,6 +81,18 @@ def test_the_percentile_slider_shows_the_scales_and_their_accuracy(figures, cnn,
     assert len(figures) == 2
     assert all("test accuracy" in texts_of(figure) for figure in figures)
     assert texts_of(figures[0]) != texts_of(figures[1])
+
+
+def test_the_margin_slider_shows_what_its_margin_costs_and_saves(figures, balanced, digits):
+    result = simulate(convert(balanced), digits, steps=10)
+    slider = controls_of(exit_slider({"test": exit_curve(result)}, result, MarginStop(0.5)))[
+        "margin"
+    ]
+    slider.value = 10.0
+    assert "margin 0.50" in texts_of(figures[0])
+    assert "margin 10.00" in texts_of(figures[1])
+    assert "10.00 steps on average" in texts_of(figures[1])  # no image leads by so much
+    assert f"{result.accuracy[-1]:.2%} right" in texts_of(figures[1])
 
 
 def test_an_error_while_drawing_is_not_swallowed(figures):

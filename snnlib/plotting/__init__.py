@@ -11,6 +11,13 @@ from snnlib.plotting.balancing import (
     plot_scale_curves,
 )
 from snnlib.plotting.confusion import draw_confusion
+from snnlib.plotting.cost import (
+    plot_costs,
+    plot_energy,
+    plot_exit,
+    plot_margins,
+    plot_times,
+)
 from snnlib.plotting.digits import (
     plot_class_balance,
     plot_digits,
@@ -59,9 +66,13 @@ __all__ = [
     "plot_class_balance",
     "plot_confusion_at",
     "plot_confusion_strip",
+    "plot_costs",
     "plot_decision",
     "plot_digits",
+    "plot_energy",
+    "plot_exit",
     "plot_factors",
+    "plot_margins",
     "plot_mean_error",
     "plot_mean_images",
     "plot_neuron",
@@ -82,5 +93,6 @@ __all__ = [
     "plot_spike_images",
     "plot_spike_statistics",
     "plot_switches",
+    "plot_times",
     "use_course_style",
 ]
