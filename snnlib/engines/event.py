@@ -170,8 +170,8 @@ def _threads(pieces: int) -> Iterator[Callable]:
 
 def _compile(plan: Plan) -> None:
     """Compile the kernels, or load what was compiled before; says so if it takes a while."""
-    text = "Compiling the event engine, once for this installation (about 10 s) ..."
-    timer = Timer(PATIENCE, lambda: print(text, file=sys.stderr, flush=True))
+    kernels()  # loading numba itself is no compiling
+    timer = Timer(PATIENCE, _announce)
     timer.daemon = True
     timer.start()
     try:
@@ -181,6 +181,12 @@ def _compile(plan: Plan) -> None:
         _Piece(plan, slice(0, 0)).advance(given, 1)
     finally:
         timer.cancel()
+
+
+def _announce() -> None:
+    if not kernels().encode.stats.cache_hits:  # what was kept is loaded, however slowly
+        text = "Compiling the event engine, once for this installation (about 10 s) ..."
+        print(text, file=sys.stderr, flush=True)
 
 
 class _Batch:
