@@ -6,7 +6,12 @@
 The chapters of the course derive each module; its docstring names the chapter.
 """
 
-from snnlib.balancing import activation_scales, normalize_weights, weight_scales
+from snnlib.balancing import (
+    activation_scales,
+    fold_batch_norm,
+    normalize_weights,
+    weight_scales,
+)
 from snnlib.conversion import ConversionError, convert
 from snnlib.data import Digits, load_digits
 from snnlib.encoding import ConstantEncoder, PoissonEncoder
@@ -49,6 +54,7 @@ __all__ = [
     "digit_cnn",
     "evaluate",
     "fit",
+    "fold_batch_norm",
     "if_step",
     "load_digits",
     "load_trained_cnn",

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from snnlib.encoding import pixel_keys
 from snnlib.network import SpikingLayer, SpikingNetwork
+from snnlib.neurons import MaxPooling
 
 WIDTH = 32  # neurons to a word of spikes, see lanes.py
 CACHE_LINE = 64  # [bytes]
@@ -232,6 +233,8 @@ def _fits_32_bits(snn: SpikingNetwork, steps: int) -> bool:
 
 def _fault(layer: SpikingLayer, x: Tensor) -> str | None:
     """Why a synapse cannot be expressed, given one image's input."""
+    if isinstance(layer.neuron, MaxPooling) or len(layer.sources) > 1 or layer.bias is not None:
+        return "has a bias, a branch or a max pool"
     pools, rest = _parts(layer.synapse)
     if any(not isinstance(pool, nn.AvgPool2d) or pool.divisor_override != 1 for pool in pools):
         return "has operations in an order that the event engine does not know"
