@@ -17,7 +17,8 @@ from snnlib.data import Digits, load_digits
 from snnlib.encoding import ConstantEncoder, PoissonEncoder
 from snnlib.models import check_constraints, digit_cnn
 from snnlib.network import SpikingLayer, SpikingNetwork
-from snnlib.neurons import IFNeuron, Integrator, if_step
+from snnlib.neurons import IFNeuron, Integrator, MaxPooling, if_step
+from snnlib.report import ConversionReport, LayerReport, conversion_report
 from snnlib.simulation import Recording, SimulationResult, StepReport, record, simulate
 from snnlib.storage import StorageError
 from snnlib.training import (
@@ -35,11 +36,14 @@ __version__ = "0.1.0"
 __all__ = [
     "ConstantEncoder",
     "ConversionError",
+    "ConversionReport",
     "Digits",
     "Evaluation",
     "History",
     "IFNeuron",
     "Integrator",
+    "LayerReport",
+    "MaxPooling",
     "PoissonEncoder",
     "Recipe",
     "Recording",
@@ -50,6 +54,7 @@ __all__ = [
     "StorageError",
     "activation_scales",
     "check_constraints",
+    "conversion_report",
     "convert",
     "digit_cnn",
     "evaluate",
