@@ -200,7 +200,14 @@ class Nested(Style):
         return self.fc(torch.flatten(torch.max_pool2d(F.relu(self.conv2(self.front(x))), 1), 1))
 
 
-STYLES = [Functional, OneReLU, Methods, InPlace, ReluTwice]
+class Keywords(Style):
+    def forward(self, x):
+        x = F.avg_pool2d(input=F.relu(input=self.conv1(x)), kernel_size=2)
+        x = F.relu(self.conv2(x.to(torch.float32)).clone())
+        return self.fc(torch.flatten(input=x, start_dim=1))
+
+
+STYLES = [Keywords, Functional, OneReLU, Methods, InPlace, ReluTwice]
 
 
 @pytest.mark.parametrize("style", STYLES)
