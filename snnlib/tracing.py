@@ -7,6 +7,7 @@ be expressed with integrate-and-fire neurons is refused by name.
 """
 
 import copy
+import itertools
 import traceback
 import warnings
 from collections.abc import Callable
@@ -112,7 +113,8 @@ def _differences(cnn: nn.Module, graph: Graph, input_shape: tuple[int, int, int]
     A recording does not show whether `x += y` wrote over what is read again.
     """
     images = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0))
-    expected = copy.deepcopy(cnn).eval().cpu().float()(images.clone()).double()
+    with warnings.catch_warnings(action="ignore"):
+        expected = copy.deepcopy(cnn).eval().cpu().float()(images.clone()).double()
     *_, (_, found) = graph.run(images.double())
     ends = (found, found.softmax(1), found.log_softmax(1))  # a softmax at the end is dropped
     close = [(end - expected).abs().max() <= 1e-3 * expected.abs().max() + 1e-6 for end in ends]
@@ -328,8 +330,9 @@ class _Walk:
 
     def _name(self, node: fx.Node) -> str:
         """Of a layer without weights; it may be used more than once."""
-        called = node.op == "call_module" and node.target not in self.names
-        name = str(node.target) if called else node.name
+        names = (str(node.target) if node.op == "call_module" else node.name, node.name)
+        others = (f"{node.name}_{i}" for i in itertools.count(1))
+        name = next(n for n in itertools.chain(names, others) if n not in self.names)
         self.names.add(name)
         return name
 
@@ -458,7 +461,7 @@ class _Walk:
         return value
 
     def _softmax(self, node: fx.Node, module: nn.Module, value: Sum) -> Sum:
-        if [user.op for user in node.users] != ["output"] or module.dim not in (1, -1):
+        if [user.op for user in node.users] != ["output"] or module.dim not in (1, -1, None):
             return self._unknown(node)
         self.dropped.append(self._name(node))
         return value

@@ -578,3 +578,13 @@ def test_what_leads_nowhere_is_left_out():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_networks_of_any_precision_are_read(dtype):
     assert len(trace(deep_cnn().to(dtype), SHAPE).stages) == 8
+
+
+@pytest.mark.parametrize("softmax", [nn.Softmax(1), nn.LogSoftmax(-1), nn.Softmax()])
+def test_a_softmax_at_the_end_is_dropped_and_listed(softmax):
+    cnn = nn.Sequential(nn.Flatten(), linear(64, 5), nn.ReLU(), linear(5, 3), softmax).eval()
+    graph = trace(cnn, SHAPE)
+    assert graph.dropped == ("4",)
+    images = random_images(8, 5, SHAPE)
+    expected = cnn[:4](images)
+    assert torch.allclose(outputs_of(graph, images).float(), expected, atol=1e-6)
