@@ -6,7 +6,12 @@
 The chapters of the course derive each module; its docstring names the chapter.
 """
 
-from snnlib.balancing import activation_scales, normalize_weights, weight_scales
+from snnlib.balancing import (
+    activation_scales,
+    fold_batch_norm,
+    normalize_weights,
+    weight_scales,
+)
 from snnlib.conversion import ConversionError, convert
 from snnlib.data import Digits, load_digits
 from snnlib.early_exit import (
@@ -28,7 +33,8 @@ from snnlib.energy import (
 )
 from snnlib.models import check_constraints, digit_cnn
 from snnlib.network import SpikingLayer, SpikingNetwork
-from snnlib.neurons import IFNeuron, Integrator, if_step
+from snnlib.neurons import IFNeuron, Integrator, MaxPooling, if_step
+from snnlib.report import ConversionReport, LayerReport, conversion_report
 from snnlib.simulation import Recording, SimulationResult, StepReport, record, simulate
 from snnlib.storage import StorageError
 from snnlib.training import (
@@ -48,6 +54,7 @@ __all__ = [
     "Arithmetic",
     "ConstantEncoder",
     "ConversionError",
+    "ConversionReport",
     "Cost",
     "Digits",
     "Evaluation",
@@ -55,7 +62,9 @@ __all__ = [
     "History",
     "IFNeuron",
     "Integrator",
+    "LayerReport",
     "MarginStop",
+    "MaxPooling",
     "PoissonEncoder",
     "Recipe",
     "Recording",
@@ -69,11 +78,13 @@ __all__ = [
     "calibrate_stop",
     "check_constraints",
     "cnn_cost",
+    "conversion_report",
     "convert",
     "digit_cnn",
     "evaluate",
     "exit_curve",
     "fit",
+    "fold_batch_norm",
     "if_step",
     "load_digits",
     "load_trained_cnn",
