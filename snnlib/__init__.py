@@ -14,6 +14,7 @@ from snnlib.balancing import (
 )
 from snnlib.conversion import ConversionError, convert
 from snnlib.data import Digits, load_digits
+from snnlib.diagnosis import Diagnosis, diagnose
 from snnlib.encoding import ConstantEncoder, PoissonEncoder
 from snnlib.models import check_constraints, digit_cnn
 from snnlib.network import SpikingLayer, SpikingNetwork
@@ -35,6 +36,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ConstantEncoder",
     "ConversionError",
+    "Diagnosis",
     "Digits",
     "Evaluation",
     "History",
@@ -51,6 +53,7 @@ __all__ = [
     "activation_scales",
     "check_constraints",
     "convert",
+    "diagnose",
     "digit_cnn",
     "evaluate",
     "fit",

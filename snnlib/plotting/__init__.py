@@ -11,6 +11,7 @@ from snnlib.plotting.balancing import (
     plot_scale_curves,
 )
 from snnlib.plotting.confusion import draw_confusion
+from snnlib.plotting.diagnosis import plot_diagnosis
 from snnlib.plotting.digits import (
     plot_class_balance,
     plot_digits,
@@ -59,6 +60,7 @@ __all__ = [
     "plot_confusion_at",
     "plot_confusion_strip",
     "plot_decision",
+    "plot_diagnosis",
     "plot_digits",
     "plot_factors",
     "plot_mean_error",
