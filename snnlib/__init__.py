@@ -18,7 +18,8 @@ from snnlib.diagnosis import Diagnosis, diagnose
 from snnlib.encoding import ConstantEncoder, PoissonEncoder
 from snnlib.models import check_constraints, digit_cnn
 from snnlib.network import SpikingLayer, SpikingNetwork
-from snnlib.neurons import IFNeuron, Integrator, if_step
+from snnlib.neurons import IFNeuron, Integrator, MaxPooling, if_step
+from snnlib.report import ConversionReport, LayerReport, conversion_report
 from snnlib.simulation import Recording, SimulationResult, StepReport, record, simulate
 from snnlib.storage import StorageError
 from snnlib.training import (
@@ -36,12 +37,15 @@ __version__ = "0.1.0"
 __all__ = [
     "ConstantEncoder",
     "ConversionError",
+    "ConversionReport",
     "Diagnosis",
     "Digits",
     "Evaluation",
     "History",
     "IFNeuron",
     "Integrator",
+    "LayerReport",
+    "MaxPooling",
     "PoissonEncoder",
     "Recipe",
     "Recording",
@@ -52,6 +56,7 @@ __all__ = [
     "StorageError",
     "activation_scales",
     "check_constraints",
+    "conversion_report",
     "convert",
     "diagnose",
     "digit_cnn",

@@ -212,7 +212,7 @@ class _Measure:
     def _add(self, images: Tensor) -> None:
         """In float64: what remains of it in float32 does not depend on the machine, the batch
         size, or noise where the exact result is zero."""
-        for stage, activation in self.graph.run(images.double()):
+        for stage, activation in self.graph.run(images.cpu().double()):
             if stage.kind == "max":
                 continue
             values = F.relu(activation).float().transpose(0, 1).flatten(1)  # [C, N * ...]

@@ -146,7 +146,7 @@ def convert(
         layers.append(_layer(stage, balance, neurons, activation.shape[1:]))
     if readout == "potential":
         layers[-1].neuron = Integrator()
-    return SpikingNetwork(layers, input_shape)
+    return SpikingNetwork(layers, input_shape).to(next(cnn.parameters()).device)
 
 
 def _check_options(reset, initial_potential, pooling, readout, exact_steps) -> None:

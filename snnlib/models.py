@@ -72,7 +72,12 @@ def digit_cnn(*, seed: int = 0) -> nn.Sequential:
 def check_constraints(
     cnn: nn.Module, *, input_shape: tuple[int, int, int] | None = (1, 28, 28)
 ) -> list[str]:
-    """What keeps ``cnn`` from being converted.
+    """What keeps ``cnn`` from being converted by the basic method, without any additions.
+
+    These are the constraints that chapter 3 derives, of a chain of layers (Cao et al. 2015,
+    Diehl et al. 2015), and a network that keeps them is simplest to convert and to explain.
+    ``convert`` itself lifts several of them (chapter 9): it takes biases, batch norm, max
+    pooling and branches, in a network that is written in any way, and names what it refuses.
 
     Parameters
     ----------
@@ -84,7 +89,7 @@ def check_constraints(
     -------
     list of str
         One sentence a violation, which names the layer, says what is wrong, and how to
-        mend it; empty if nothing is.
+        mend it; empty if nothing is, and then ``convert`` accepts the network.
     """
     if not isinstance(cnn, nn.Sequential):
         return [f"The network is a {type(cnn).__name__}; write it as one nn.Sequential."]

@@ -146,6 +146,23 @@ class SpikingLayer(nn.Module):
         grid = 2.0**self.fraction_bits
         return self._with_bias((current * grid).round_().div_(grid).to(x.dtype))
 
+    @torch.no_grad()
+    def shape(self, shapes: Mapping[str, torch.Size]) -> torch.Size:
+        """The shape of one image's neurons.
+
+        Parameters
+        ----------
+        shapes : mapping of str to torch.Size
+            Of one image's neurons, for every source.
+
+        Returns
+        -------
+        torch.Size
+        """
+        source, path = self.paths[0]
+        x = path(torch.zeros(1, *shapes[source], device=self.device))
+        return (self.neuron.pool(x) if isinstance(self.neuron, MaxPooling) else x).shape[1:]
+
     def fan_outs(self, shapes: Mapping[str, torch.Size]) -> list[tuple[str, Tensor]]:
         """Synapses that lead here from each presynaptic neuron; fewer at the border.
 
@@ -408,13 +425,10 @@ class SpikingNetwork(nn.Module):
         dict of str to torch.Size
             For "input" and each layer.
         """
-        outputs = {INPUT: torch.zeros(1, *self.input_shape, device=self.device)}
+        shapes = {INPUT: torch.Size(self.input_shape)}
         for layer in self.layers:
-            source, path = layer.paths[0]
-            x = path(outputs[source])
-            pools = isinstance(layer.neuron, MaxPooling)
-            outputs[layer.name] = layer.neuron.pool(x) if pools else x
-        return {name: x.shape[1:] for name, x in outputs.items()}
+            shapes[layer.name] = layer.shape(shapes)
+        return shapes
 
     @torch.no_grad()
     def fan_outs(self) -> dict[str, Tensor]:
@@ -480,7 +494,8 @@ class SpikingNetwork(nn.Module):
         return SpikingNetwork(layers, tuple(facts["input_shape"]))
 
     def __repr__(self) -> str:
-        rows = [_row(layer) for layer in self.layers]
+        width = max(7, *(len(layer.name) for layer in self.layers))
+        rows = [_row(layer, width) for layer in self.layers]
         head = f"SpikingNetwork, input {list(self.input_shape)}, readout {self.readout}"
         return "\n".join([head, *rows, f"exact for {self.exact_steps} steps"])
 
@@ -579,12 +594,11 @@ def _build_op(facts: dict) -> nn.Module:
     return made_of(**arguments, **({"bias": False} if made_of in WEIGHTED else {}))
 
 
-def _row(layer: SpikingLayer) -> str:
+def _row(layer: SpikingLayer, width: int) -> str:
     """One line of the table that a network prints as."""
-    return (
-        f"  {layer.name:<7} {synapse_text(layer):<25} {neuron_text(layer):<28} "
-        f"grid 2**-{layer.fraction_bits}"
-    )
+    text = f"  {layer.name:<{width}} {synapse_text(layer):<25} {neuron_text(layer):<28}"
+    is_pool = isinstance(layer.neuron, MaxPooling)
+    return text.rstrip() if is_pool else f"{text} grid 2**-{layer.fraction_bits}"
 
 
 def synapse_text(layer: SpikingLayer) -> str:

@@ -28,16 +28,16 @@ def rebuild(cnn: nn.Module, graph: Graph) -> nn.Module:
     Returns
     -------
     nn.Module
-        In the precision of ``cnn``.  If the graph is a chain, a copy of ``cnn`` with nn.Identity
-        for each batch norm; else an fx.GraphModule with the same names.
+        In the precision of ``cnn``, on its device.  If the graph is a chain, a copy of
+        ``cnn`` with nn.Identity for each batch norm; else an fx.GraphModule with the same names.
     """
-    dtype = next(cnn.parameters()).dtype
+    like = next(cnn.parameters())
     if not graph.is_chain:
-        return _built(graph, dtype)
+        return _built(graph, like.dtype).to(like.device)
     network = copy.deepcopy(cnn)
     for stage in graph.scaled:
         op = stage.paths[0].weighted
-        network.set_submodule(op.name, _layer(op, stage.bias, dtype))
+        network.set_submodule(op.name, _layer(op, stage.bias, like.dtype).to(like.device))
     for name in graph.folded:
         network.set_submodule(name, nn.Identity())
     return network

@@ -66,8 +66,6 @@ _MENDS = (  # names of layers and functions without "_", why they do not convert
     ("cat concat concatenate", "branches are added, not joined; add them before a ReLU"),
 )
 _KNOWN = "Conv2d, Linear, BatchNorm, ReLU, AvgPool2d, MaxPool2d, Flatten, Dropout, or + before ReLU"
-_SIZES = {"size", "dim", "numel", "getattr", "getitem", "mul", "floordiv", "prod", "len", "int"}
-_AVERAGE = ("kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 _LARGEST = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 
 
@@ -84,7 +82,8 @@ def trace(cnn: nn.Module, input_shape: tuple[int, int, int] | None = None) -> Gr
     Returns
     -------
     Graph
-        Weights in float64; computes what ``cnn.eval()`` does, but for a softmax at its end.
+        Weights in float64, on the CPU; computes what ``cnn.eval()`` does, but for a softmax at
+        its end.
 
     Raises
     ------
@@ -114,9 +113,7 @@ def _differences(cnn: nn.Module, graph: Graph, input_shape: tuple[int, int, int]
     A recording does not show whether `x += y` wrote over what is read again.
     """
     images = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0))
-    weight = next(cnn.parameters())
-    images = images.to(weight)
-    expected = copy.deepcopy(cnn).eval()(images.clone()).double()
+    expected = copy.deepcopy(cnn).eval().cpu().float()(images.clone()).double()
     *_, (_, found) = graph.run(images.double())
     ends = (found, found.softmax(1), found.log_softmax(1))  # a softmax at the end is dropped
     close = [(end - expected).abs().max() <= 1e-3 * expected.abs().max() + 1e-6 for end in ends]
@@ -137,15 +134,17 @@ class _Tracer(fx.Tracer):
 
 def _recorded(cnn: nn.Module) -> fx.GraphModule:
     """Every call that ``cnn.eval().forward`` makes."""
-    cnn = copy.deepcopy(cnn).eval()
+    cnn = copy.deepcopy(cnn).eval().cpu()
     tracer = _Tracer()
     if tracer.is_leaf_module(cnn, ""):
         kind = type(cnn).__name__
         raise ConversionError([f"The network is a {kind}; put it into an nn.Sequential."])
     try:
-        return fx.GraphModule(cnn, tracer.trace(cnn))
+        root = fx.GraphModule(cnn, tracer.trace(cnn))
     except Exception as error:  # whatever the user's forward raises
         raise ConversionError(_untraceable(cnn, error)) from error
+    root.graph.eliminate_dead_code()
+    return root
 
 
 def _untraceable(cnn: nn.Module, error: Exception) -> list[str]:

@@ -557,3 +557,17 @@ def test_the_network_of_the_course_is_a_chain():
     graph = trace(digit_cnn(), (1, 28, 28))
     assert graph.is_chain
     assert [stage.name for stage in graph.stages] == ["conv1", "conv2", "output"]
+
+
+def test_what_leads_nowhere_is_left_out():
+    def forward(net, x):
+        torch.sigmoid(F.avg_pool2d(x, 2))
+        return net.fc(up_to_conv2(net, x).flatten(1))
+
+    names = [stage.name for stage in trace(settle(Forward(forward), 0), SHAPE).stages]
+    assert names == ["conv1", "conv2", "fc"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_networks_of_any_precision_are_read(dtype):
+    assert len(trace(deep_cnn().to(dtype), SHAPE).stages) == 8
