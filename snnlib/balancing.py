@@ -113,8 +113,8 @@ def normalize_weights(cnn: nn.Module, scales: Sequence[Tensor]) -> nn.Module:
     """The same predictions, with the activations of weight layer l divided by ``scales[l]``.
 
     Weights are multiplied by scale_(l-1) / scale_l and biases divided by scale_l; the
-    outputs end up divided by the last scale.  An identity shortcut gets weights where the
-    scales of its ends differ.
+    outputs (before a softmax, if there is one) end up divided by the last scale.  An
+    identity shortcut gets weights where the scales of its ends differ.
 
     Parameters
     ----------

@@ -612,6 +612,8 @@ def synapse_text(layer: SpikingLayer) -> str:
     -------
     str
     """
+    if isinstance(layer.neuron, MaxPooling):
+        return "max_pool"
     main = ", ".join(_describe_op(op)["kind"] for op in layer.synapse)
     others = [
         f" + {', '.join(_describe_op(op)['kind'] for op in path)} from {source}"

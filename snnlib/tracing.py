@@ -7,7 +7,7 @@ be expressed with integrate-and-fire neurons is refused by name.
 """
 
 import copy
-import re
+import itertools
 import traceback
 import warnings
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from pathlib import Path as File
 import torch
 from torch import Tensor, fx, nn
 
+from snnlib.calls import asks_only, function_name, layers_of
 from snnlib.graph import (
     INPUT,
     SYNAPTIC,
@@ -66,7 +67,6 @@ _MENDS = (  # names of layers and functions without "_", why they do not convert
     ("cat concat concatenate", "branches are added, not joined; add them before a ReLU"),
 )
 _KNOWN = "Conv2d, Linear, BatchNorm, ReLU, AvgPool2d, MaxPool2d, Flatten, Dropout, or + before ReLU"
-_LARGEST = ("kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 
 
 def trace(cnn: nn.Module, input_shape: tuple[int, int, int] | None = None) -> Graph:
@@ -92,7 +92,7 @@ def trace(cnn: nn.Module, input_shape: tuple[int, int, int] | None = None) -> Gr
     """
     if not isinstance(cnn, nn.Module):
         raise ConversionError([f"The network is a {type(cnn).__name__}; give an nn.Module."])
-    if not any(True for _ in cnn.modules() if not isinstance(_, nn.Sequential)):
+    if all(isinstance(module, nn.Sequential) for module in cnn.modules()):
         raise ConversionError(["The network has no layers; start from digit_cnn()."])
     faults = _training_faults(cnn)
     root = _recorded(cnn)
@@ -113,7 +113,8 @@ def _differences(cnn: nn.Module, graph: Graph, input_shape: tuple[int, int, int]
     A recording does not show whether `x += y` wrote over what is read again.
     """
     images = torch.rand(2, *input_shape, generator=torch.Generator().manual_seed(0))
-    expected = copy.deepcopy(cnn).eval().cpu().float()(images.clone()).double()
+    with warnings.catch_warnings(action="ignore"):
+        expected = copy.deepcopy(cnn).eval().cpu().float()(images.clone()).double()
     *_, (_, found) = graph.run(images.double())
     ends = (found, found.softmax(1), found.log_softmax(1))  # a softmax at the end is dropped
     close = [(end - expected).abs().max() <= 1e-3 * expected.abs().max() + 1e-6 for end in ends]
@@ -217,13 +218,7 @@ def _label(root: fx.GraphModule, node: fx.Node) -> str:
         return f"Layer {node.target} ({type(root.get_submodule(node.target)).__name__})"
     if node.op == "output":
         return "The output"
-    return f"Operation {node.name} ({_function(node)})"
-
-
-def _function(node: fx.Node) -> str:
-    """The plain name of what is called: relu for F.relu, torch.relu and x.relu."""
-    target = node.target if isinstance(node.target, str) else node.target.__name__
-    return target.strip("_") if node.op in ("call_function", "call_method") else target
+    return f"Operation {node.name} ({function_name(node)})"
 
 
 class _Walk:
@@ -261,11 +256,11 @@ class _Walk:
         if node.op == "output":
             return self._output(node)
         signals = [n for n in node.all_input_nodes if self.values[n]]
-        if not signals or _asks(node):
+        if not signals or asks_only(node):
             return None
         for source in signals:
             self._check_branch(source)
-        if node.op != "call_module" and _function(node) in ("add", "iadd"):
+        if node.op != "call_module" and function_name(node) in ("add", "iadd"):
             return self._add(node)
         modules = self._modules(node) if len(signals) == 1 else None
         if modules is None:
@@ -280,7 +275,7 @@ class _Walk:
     def _modules(self, node: fx.Node) -> list[nn.Module] | None:
         """What is called, as layers of torch; None if it is unknown."""
         if node.op != "call_module":
-            return _modules_of(node, self.shapes.get(node), self.shapes.get(node.args[0]))
+            return layers_of(node, self.shapes)
         module = self.root.get_submodule(node.target)
         known = any(isinstance(module, kinds) for kinds, _ in self.handlers)
         is_plain = not type(module).__module__.startswith("torch.ao")  # else: fake quantization
@@ -335,8 +330,9 @@ class _Walk:
 
     def _name(self, node: fx.Node) -> str:
         """Of a layer without weights; it may be used more than once."""
-        called = node.op == "call_module" and node.target not in self.names
-        name = str(node.target) if called else node.name
+        names = (str(node.target) if node.op == "call_module" else node.name, node.name)
+        others = (f"{node.name}_{i}" for i in itertools.count(1))
+        name = next(n for n in itertools.chain(names, others) if n not in self.names)
         self.names.add(name)
         return name
 
@@ -465,7 +461,7 @@ class _Walk:
         return value
 
     def _softmax(self, node: fx.Node, module: nn.Module, value: Sum) -> Sum:
-        if [user.op for user in node.users] != ["output"] or module.dim not in (1, -1):
+        if [user.op for user in node.users] != ["output"] or module.dim not in (1, -1, None):
             return self._unknown(node)
         self.dropped.append(self._name(node))
         return value
@@ -510,7 +506,7 @@ class _Walk:
     def _check_branch(self, source: fx.Node) -> None:
         """Sums that are not yet neurons can lead to one place only."""
         value = self.values[source]
-        users = [user for user in source.users if not _asks(user)]
+        users = [user for user in source.users if not asks_only(user)]
         text = f"{_label(self.root, source)} leads to several places without a ReLU; "
         text += "put nn.ReLU() before the branch."
         if len(users) > 1 and not (value.raw and not value.owed) and text not in self.faults:
@@ -524,7 +520,7 @@ class _Walk:
         return []
 
     def _unknown(self, node: fx.Node) -> Sum:
-        kind = _function(node)
+        kind = function_name(node)
         if node.op == "call_module":
             kind = type(self.root.get_submodule(node.target)).__name__
         mend = _mend(kind)
@@ -544,71 +540,6 @@ class _Walk:
 
 def _unknown_source(node: fx.Node) -> Sum:
     return Sum((Path(f"unknown {node.name}"),))
-
-
-def _asks(node: fx.Node) -> bool:
-    """Whether a call only asks for a shape or the like."""
-    if node.op == "call_method":
-        return node.target in ("size", "dim", "numel")
-    attributes = ("shape", "ndim", "device", "dtype")
-    return node.target is getattr and node.args[1] in attributes
-
-
-def _modules_of(
-    node: fx.Node, after: torch.Size | None, before: torch.Size | None
-) -> list[nn.Module] | None:
-    """The layers that a function or method stands for; None if it is unknown."""
-    name, args, kwargs = _function(node), node.args[1:], node.kwargs
-    if name == "relu" or (name in ("clamp", "clamp_min") and _is_relu(args, kwargs)):
-        return [nn.ReLU()]
-    if name in ("contiguous", "clone", "detach", "float", "double"):
-        return [nn.Identity()]
-    if re.fullmatch(r"(alpha_|feature_alpha_)?dropout[123]?d?", name):
-        training = kwargs.get("training", args[1] if len(args) > 1 else name == "dropout")
-        return None if training else [nn.Identity()]
-    if name in ("softmax", "log_softmax"):
-        dim = kwargs.get("dim", args[0] if args else None)
-        return [nn.Softmax(dim)]
-    if name == "flatten":
-        return [nn.Flatten(*(args or (0,)), **kwargs)] if not kwargs.get("input") else None
-    if name in ("view", "reshape"):
-        return _reshaped(args, after, before)
-    return _pools_of(name, args, kwargs)
-
-
-def _pools_of(name: str, args: tuple, kwargs: dict) -> list[nn.Module] | None:
-    kwargs = {key: value for key, value in kwargs.items() if key != "input"}
-    if name == "avg_pool2d":
-        return [nn.AvgPool2d(*args, **kwargs)]
-    if name == "max_pool2d":
-        return [nn.MaxPool2d(**dict(zip(_LARGEST, args, strict=False)), **kwargs)]
-    if name == "adaptive_avg_pool2d":
-        return [nn.AdaptiveAvgPool2d(*args, **kwargs)]
-    if name == "adaptive_max_pool2d":
-        return [nn.AdaptiveMaxPool2d(*args, **kwargs)]
-    if name == "mean":
-        dims = kwargs.get("dim", args[0] if args else None)
-        keep = kwargs.get("keepdim", args[1] if len(args) > 1 else False)
-        if isinstance(dims, (tuple, list)) and sorted(d % 4 for d in dims) == [2, 3]:
-            return [nn.AdaptiveAvgPool2d(1), *([] if keep else [nn.Flatten()])]
-    return None
-
-
-def _is_relu(args: tuple, kwargs: dict) -> bool:
-    """Whether clamp only cuts off what is below zero."""
-    low = kwargs.get("min", args[0] if args else None)
-    high = kwargs.get("max", args[1] if len(args) > 1 else None)
-    return high is None and isinstance(low, (int, float)) and low == 0
-
-
-def _reshaped(args: tuple, after, before) -> list[nn.Module] | None:
-    """A Flatten, if that is what a reshape does; by its look where shapes are not known."""
-    sizes = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
-    if after is not None and before is not None:
-        is_flat = tuple(after) == (before[0], before[1:].numel())
-    else:
-        is_flat = len(sizes) == 2
-    return [nn.Flatten()] if is_flat else None
 
 
 def _scaled(path: Path, scale: Tensor, name: str) -> Path:

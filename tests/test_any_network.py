@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from nets import Residual, any_cnns, conv, deep_cnn, linear, random_images, settle
+from nets import Residual, any_cnns, conv, deep_cnn, linear, random_images, settle, small_cnns
 from test_event import assert_same
 from test_simulation import ENCODERS, OPTIONS
 from torch import nn
@@ -20,6 +20,7 @@ from snnlib import (
     SpikingLayer,
     SpikingNetwork,
     activation_scales,
+    check_constraints,
     convert,
     normalize_weights,
     record,
@@ -400,3 +401,18 @@ def test_negative_inputs_are_refused():
     snn = convert(deep_cnn(0), input_shape=SHAPE)
     with pytest.raises(ValueError, match=r"pixels span \[-0.5, 0.5\]"):
         record(snn, torch.eye(8)[None] - 0.5, steps=2)
+
+
+def test_the_constraints_of_chapter_3_name_what_convert_lifts():
+    layers = [nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+    cnn = settle(nn.Sequential(*layers, nn.Linear(18, 3)), 0)
+    faults = check_constraints(cnn, input_shape=SHAPE)
+    assert [fault.split(" ")[1] for fault in faults] == ["0", "1", "3", "5"]
+    assert len(convert(cnn, input_shape=SHAPE).layers) == 3
+
+
+@given(small_cnns())
+def test_what_keeps_the_constraints_is_converted(drawn):
+    cnn, shape = drawn
+    assert check_constraints(cnn, input_shape=shape) == []
+    convert(cnn, input_shape=shape)

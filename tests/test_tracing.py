@@ -200,7 +200,14 @@ class Nested(Style):
         return self.fc(torch.flatten(torch.max_pool2d(F.relu(self.conv2(self.front(x))), 1), 1))
 
 
-STYLES = [Functional, OneReLU, Methods, InPlace, ReluTwice]
+class Keywords(Style):
+    def forward(self, x):
+        x = F.avg_pool2d(input=F.relu(input=self.conv1(x)), kernel_size=2)
+        x = F.relu(self.conv2(x.to(torch.float32)).clone())
+        return self.fc(torch.flatten(input=x, start_dim=1))
+
+
+STYLES = [Keywords, Functional, OneReLU, Methods, InPlace, ReluTwice]
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -571,3 +578,13 @@ def test_what_leads_nowhere_is_left_out():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_networks_of_any_precision_are_read(dtype):
     assert len(trace(deep_cnn().to(dtype), SHAPE).stages) == 8
+
+
+@pytest.mark.parametrize("softmax", [nn.Softmax(1), nn.LogSoftmax(-1), nn.Softmax()])
+def test_a_softmax_at_the_end_is_dropped_and_listed(softmax):
+    cnn = nn.Sequential(nn.Flatten(), linear(64, 5), nn.ReLU(), linear(5, 3), softmax).eval()
+    graph = trace(cnn, SHAPE)
+    assert graph.dropped == ("4",)
+    images = random_images(8, 5, SHAPE)
+    expected = cnn[:4](images)
+    assert torch.allclose(outputs_of(graph, images).float(), expected, atol=1e-6)
