@@ -164,7 +164,7 @@ def _layer_faults(name: str, layer: nn.Module) -> list[str]:
         return []
     for kinds, mend in _MENDS:
         if isinstance(layer, kinds):
-            return [f"{label} cannot be converted: {mend}."]
+            return [f"{label} does not convert as it is: {mend}."]
     return [f"{label} is unknown here; use Conv2d, Linear, ReLU, AvgPool2d, Flatten or Dropout."]
 
 
