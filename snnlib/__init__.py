@@ -31,7 +31,7 @@ from snnlib.energy import (
     mean_rate,
     snn_cost,
 )
-from snnlib.models import check_constraints, digit_cnn
+from snnlib.models import DeepCNN, ResidualBlock, check_constraints, deep_cnn, digit_cnn
 from snnlib.network import SpikingLayer, SpikingNetwork
 from snnlib.neurons import IFNeuron, Integrator, MaxPooling, if_step
 from snnlib.report import ConversionReport, LayerReport, conversion_report
@@ -56,6 +56,7 @@ __all__ = [
     "ConversionError",
     "ConversionReport",
     "Cost",
+    "DeepCNN",
     "Digits",
     "Evaluation",
     "ExitCurve",
@@ -68,6 +69,7 @@ __all__ = [
     "PoissonEncoder",
     "Recipe",
     "Recording",
+    "ResidualBlock",
     "SimulationResult",
     "SpikingLayer",
     "SpikingNetwork",
@@ -80,6 +82,7 @@ __all__ = [
     "cnn_cost",
     "conversion_report",
     "convert",
+    "deep_cnn",
     "digit_cnn",
     "evaluate",
     "exit_curve",

@@ -8,16 +8,24 @@ import argparse
 from pathlib import Path
 
 from snnlib.data import load_digits
-from snnlib.models import digit_cnn
-from snnlib.training import ASSETS, RECIPES, evaluate, facts_of, fit, save_trained_cnn, weights_file
+from snnlib.training import (
+    ASSETS,
+    NETWORKS,
+    RECIPES,
+    evaluate,
+    facts_of,
+    fit,
+    save_trained_cnn,
+    weights_file,
+)
 
 SEED = 0
-IMAGES_PER_CLASS = {"digits": 500, "mnist": None}
+IMAGES_PER_CLASS = {"digits": 500, "mnist": None, "deep": None}
 
 
 def make_weights(name: str, folder: Path) -> None:
     """Train one network and write its weights with what is known of them."""
-    cnn, recipe = digit_cnn(seed=SEED), RECIPES[name]
+    cnn, recipe = NETWORKS[name](seed=SEED), RECIPES[name]
     train = load_digits("train", per_class=IMAGES_PER_CLASS[name])
     history = fit(cnn, train, recipe, seed=SEED)
     measured = {
@@ -32,7 +40,7 @@ def make_weights(name: str, folder: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=list(RECIPES), help="digits, mnist")
+    parser.add_argument("names", nargs="*", default=list(RECIPES), help="digits, mnist, deep")
     parser.add_argument("--folder", type=Path, default=ASSETS, help="where the files go")
     options = parser.parse_args()
     for name in options.names:
