@@ -32,7 +32,7 @@ from snnlib.energy import (
     mean_rate,
     snn_cost,
 )
-from snnlib.models import check_constraints, digit_cnn
+from snnlib.models import DeepCNN, ResidualBlock, check_constraints, deep_cnn, digit_cnn
 from snnlib.network import SpikingLayer, SpikingNetwork
 from snnlib.neurons import IFNeuron, Integrator, MaxPooling, if_step
 from snnlib.report import ConversionReport, LayerReport, conversion_report
@@ -57,6 +57,7 @@ __all__ = [
     "ConversionError",
     "ConversionReport",
     "Cost",
+    "DeepCNN",
     "Diagnosis",
     "Digits",
     "Evaluation",
@@ -70,6 +71,7 @@ __all__ = [
     "PoissonEncoder",
     "Recipe",
     "Recording",
+    "ResidualBlock",
     "SimulationResult",
     "SpikingLayer",
     "SpikingNetwork",
@@ -82,6 +84,7 @@ __all__ = [
     "cnn_cost",
     "conversion_report",
     "convert",
+    "deep_cnn",
     "diagnose",
     "digit_cnn",
     "evaluate",

@@ -17,7 +17,7 @@ from snnlib.conversion import convert
 from snnlib.data import Digits
 from snnlib.early_exit import ExitCurve, MarginStop
 from snnlib.encoding import PoissonEncoder
-from snnlib.neurons import RESETS, if_step
+from snnlib.neurons import MAX_POOLING, RESETS, MaxPooling, if_step
 from snnlib.simulation import SimulationResult, simulate
 from snnlib.training import evaluate
 
@@ -124,6 +124,37 @@ def exit_slider(
     return _panel(
         lambda margin: plotting.plot_exit(curves, result, MarginStop(margin)), margin=margin
     )
+
+
+def pool_slider(rates: Tensor, *, steps: int = 24) -> ipywidgets.Widget:
+    """Chapter 9: the three max pools of a window of random spikes, by the rates of its inputs.
+
+    Parameters
+    ----------
+    rates : Tensor [n]
+        Of the inputs, where the sliders begin [spikes/step].
+    steps : int
+    """
+
+    def draw(seed: int, **changed: float) -> Figure:
+        generator = torch.Generator().manual_seed(seed)
+        chance = torch.rand(steps, len(rates), generator=generator)
+        inputs = (chance < torch.tensor(list(changed.values()))).float()  # [T, n]
+        return plotting.plot_pool_counts(inputs, {r: _pooled(inputs, r) for r in MAX_POOLING})
+
+    look = {"min": 0, "max": 1, "step": 0.05, "continuous_update": False}
+    sliders = {
+        f"input {i}": ipywidgets.FloatSlider(rate, description=f"input {i}", **look)
+        for i, rate in enumerate(rates.tolist(), start=1)
+    }
+    seed = ipywidgets.IntSlider(4, 0, 99, description="seed", continuous_update=False)
+    return _panel(draw, **sliders, seed=seed)
+
+
+def _pooled(inputs: Tensor, rule: str) -> Tensor:
+    """Spikes [T] of a max pool over all inputs [T, n]."""
+    pool = MaxPooling(nn.MaxPool2d((1, inputs.shape[1])), rule)
+    return torch.cat([pool(spikes.view(1, 1, 1, -1)).flatten() for spikes in inputs])
 
 
 def _trace(currents: Tensor, threshold: float, reset: str) -> Tensor:

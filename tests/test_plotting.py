@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from matplotlib.text import Text
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Annotation, Text
 
 from snnlib import (
     ConstantEncoder,
@@ -15,6 +16,7 @@ from snnlib import (
     MarginStop,
     PoissonEncoder,
     convert,
+    deep_cnn,
     digit_cnn,
     exit_curve,
     plotting,
@@ -24,6 +26,7 @@ from snnlib import (
 )
 from snnlib.diagnosis import LayerDiagnosis, Piece, Suggestion
 from snnlib.experiments import PIECES
+from snnlib.tracing import trace
 
 NAMES = tuple("0123456789")
 IMAGE = torch.rand(1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -173,6 +176,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda *_: (IMAGE, slice(4, 8), slice(6, 10)),
         ["column [pixels]", "row [pixels]", str(round(IMAGE[0, 4, 6].item() * 255))],
     ),
+    "plot_pool_counts": (
+        lambda *_: (torch.stack([SPIKES, 1 - SPIKES], 1), {"exact": SPIKES, "or": SPIKES + 0.5}),
+        ["time step", "spikes so far", "input 2", "largest input: 3", "exact: 3", "or: 6"],
+    ),
     "plot_pooling": (
         lambda *_: ({"apart": (SPIKES, 1 - SPIKES), "together": (SPIKES, SPIKES)},),
         ["time step", "train A", "max of", "rate 1.0"],
@@ -217,6 +224,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
     "plot_spike_statistics": (
         lambda *_: ((torch.arange(9.0), torch.arange(9.0)), (torch.ones(9), torch.ones(9))),
         ["spikes in 20 steps", "share of windows", "steps between spikes"],
+    ),
+    "plot_stages": (
+        lambda *_: (trace(deep_cnn().eval(), (1, 28, 28)),),
+        ["input", "block1.conv2", "identity", "convolution\n1 x 1, stride 2", "max pool", "+ bias"],
     ),
     "plot_switches": (
         lambda result, *_: (dict.fromkeys(("example", "a", "b", "c", "d"), result),),
@@ -351,6 +362,24 @@ def test_the_steps_used_are_counted_and_the_rule_has_its_place(result):
     assert place == pytest.approx([here.mean_steps.item(), here.accuracy.item()])
     heights = [bar.get_height() for bar in bars.patches]
     assert heights == torch.bincount(stopping_steps(result, stop), minlength=7).tolist()
+
+
+def test_a_drawn_network_has_a_box_a_stage_and_an_arrow_a_path():
+    graph = trace(deep_cnn().eval(), (1, 28, 28))
+    (ax,) = plotting.plot_stages(graph).axes
+    paths = [path for stage in graph.stages for path in stage.paths]
+    boxes = [patch for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
+    assert len(boxes) == 1 + len(graph.stages) == 10
+    arrows = [text for text in ax.texts if isinstance(text, Annotation)]
+    assert len(arrows) == len(paths) == 11
+
+
+def test_pools_are_counted_step_by_step():
+    inputs = torch.stack([SPIKES, SPIKES.flip(0)], 1)
+    _, counts = plotting.plot_pool_counts(inputs, {"exact": SPIKES}).axes
+    largest, exact = (line.get_ydata().tolist() for line in counts.lines)
+    assert largest == [1, 2, 2, 3, 3, 3]
+    assert exact == [0, 0, 1, 1, 2, 3]
 
 
 def test_live_curves_grow_and_replace_points(monkeypatch):

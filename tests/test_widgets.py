@@ -12,6 +12,7 @@ from snnlib.widgets import (
     exit_slider,
     neuron_slider,
     percentile_slider,
+    pool_slider,
     spike_image_slider,
 )
 
@@ -93,6 +94,20 @@ def test_the_margin_slider_shows_what_its_margin_costs_and_saves(figures, balanc
     assert "margin 10.00" in texts_of(figures[1])
     assert "10.00 steps on average" in texts_of(figures[1])  # no image leads by so much
     assert f"{result.accuracy[-1]:.2%} right" in texts_of(figures[1])
+
+
+def test_the_pool_sliders_change_rates_and_seed(figures):
+    controls = controls_of(pool_slider(torch.tensor([0.5, 0.25]), steps=20))
+    assert list(controls) == ["input 1", "input 2", "seed"]
+    controls["input 1"].value = 1.0
+    controls["input 2"].value = 0.0
+    controls["seed"].value = 7
+    counts = [texts_of(figure) for figure in figures]
+    assert len(counts) == 4
+    for rule in ("largest input", "exact", "gate", "or"):  # one input, so that all rules agree
+        assert f"{rule}: 20" in counts[2]
+        assert f"{rule}: 20" in counts[3]
+    assert counts[0] != counts[1]
 
 
 def test_an_error_while_drawing_is_not_swallowed(figures):

@@ -10,11 +10,11 @@ from pathlib import Path
 from snnlib.conversion import convert
 from snnlib.data import load_digits
 from snnlib.encoding import ConstantEncoder
-from snnlib.models import digit_cnn
 from snnlib.quantized import QUANTIZED, fine_tune, quantized_file, restore_relu
 from snnlib.simulation import simulate
 from snnlib.training import (
     ASSETS,
+    NETWORKS,
     RECIPES,
     evaluate,
     facts_of,
@@ -25,12 +25,12 @@ from snnlib.training import (
 )
 
 SEED = 0
-IMAGES_PER_CLASS = {"digits": 500, "mnist": None}
+IMAGES_PER_CLASS = {"digits": 500, "mnist": None, "deep": None}
 
 
 def make_weights(name: str, folder: Path) -> None:
     """Train one network and write its weights with what is known of them."""
-    cnn, recipe = digit_cnn(seed=SEED), RECIPES[name]
+    cnn, recipe = NETWORKS[name](seed=SEED), RECIPES[name]
     train = load_digits("train", per_class=IMAGES_PER_CLASS[name])
     history = fit(cnn, train, recipe, seed=SEED)
     measured = {

@@ -33,6 +33,7 @@ from snnlib.plotting.encoding import (
     plot_spike_statistics,
     plot_switches,
 )
+from snnlib.plotting.lift import plot_pool_counts, plot_stages
 from snnlib.plotting.live import LiveCurves
 from snnlib.plotting.neuron import (
     plot_neuron,
@@ -82,6 +83,7 @@ __all__ = [
     "plot_percentile",
     "plot_pixel_histogram",
     "plot_pixel_values",
+    "plot_pool_counts",
     "plot_pooling",
     "plot_potentials",
     "plot_race",
@@ -94,6 +96,7 @@ __all__ = [
     "plot_scale_curves",
     "plot_spike_images",
     "plot_spike_statistics",
+    "plot_stages",
     "plot_switches",
     "plot_times",
     "use_course_style",
