@@ -14,6 +14,7 @@ from snnlib.balancing import (
 )
 from snnlib.conversion import ConversionError, convert
 from snnlib.data import Digits, load_digits
+from snnlib.diagnosis import Diagnosis, diagnose
 from snnlib.early_exit import (
     ExitCurve,
     MarginStop,
@@ -56,6 +57,7 @@ __all__ = [
     "ConversionError",
     "ConversionReport",
     "Cost",
+    "Diagnosis",
     "Digits",
     "Evaluation",
     "ExitCurve",
@@ -80,6 +82,7 @@ __all__ = [
     "cnn_cost",
     "conversion_report",
     "convert",
+    "diagnose",
     "digit_cnn",
     "evaluate",
     "exit_curve",

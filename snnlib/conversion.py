@@ -135,7 +135,7 @@ def convert(
     check_max_pooling(max_pooling)
     graph = trace(cnn, input_shape)
     if pooling == "spiking":
-        graph = replace(graph, stages=tuple(_with_spiking_pools(graph)))
+        graph = replace(graph, stages=tuple(with_spiking_pools(graph)))
     balance = _balance(graph, thresholds)
     neurons = _Neurons(reset, initial_potential, exact_steps, max_pooling)
     image = torch.zeros(1, *input_shape, dtype=torch.float64)
@@ -185,8 +185,17 @@ def _balance(graph: Graph, thresholds: float | Sequence[Tensor]) -> _Balance:
     return balance
 
 
-def _with_spiking_pools(graph: Graph) -> Iterator[Stage]:
-    """The stages, with an average pool as a stage of its own wherever there is one."""
+def with_spiking_pools(graph: Graph) -> Iterator[Stage]:
+    """The stages, with an average pool as a stage of its own wherever there is one.
+
+    Parameters
+    ----------
+    graph : Graph
+
+    Yields
+    ------
+    Stage
+    """
     made: dict[tuple, str] = {}
     for stage in graph.stages:
         paths = []

@@ -9,6 +9,8 @@ import torch
 from matplotlib.text import Text
 
 from snnlib import (
+    ConstantEncoder,
+    Diagnosis,
     History,
     MarginStop,
     PoissonEncoder,
@@ -20,6 +22,8 @@ from snnlib import (
     simulate,
     stopping_steps,
 )
+from snnlib.diagnosis import LayerDiagnosis, Piece, Suggestion
+from snnlib.experiments import PIECES
 
 NAMES = tuple("0123456789")
 IMAGE = torch.rand(1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -28,6 +32,14 @@ POTENTIAL = torch.tensor([0.3, 0.6, 0.2, 0.9, 0.4, 0.1])  # [T]
 LAYERS = {"conv1": torch.rand(50) * 2, "conv2": torch.rand(40) * 3, "output": torch.rand(10)}
 COUNTS = {name: torch.ones(5) for name in ("input", "conv1", "conv2")}  # {layer: [T]}
 TIMES = [(1000.0, 3e-6), (2000.0, 4e-6), (3000.0, 5e-6)]  # operations, seconds
+PARTS = {
+    name: Piece(0.0, 0.1, share) for name, share in zip(PIECES, (0, 0.7, 0.3, 0, 0, 0), strict=True)
+}
+CONV1 = LayerDiagnosis("conv1", 50, 0.9, 0.5, Piece(0.0, 0.1), PARTS, (), (), (1,), 1.5)
+EVIDENCE = Suggestion(99.0, 2, {99.0: {1: 0.5, 2: 0.9, 4: 0.9}, 100.0: {1: 0.4, 2: 0.8, 4: 0.9}})
+DIAGNOSIS = Diagnosis(
+    (CONV1,), 9, 2, ConstantEncoder(), 0.9, "clipping", "scales too small", EVIDENCE
+)
 HISTORY = History((2.0, 1.0, 0.5), (0.7, 0.8, 0.9), (0.65, 0.75, 0.85))
 RACE = (
     {
@@ -114,6 +126,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
     "plot_decision": (
         lambda result, recording, digits: (recording, NAMES, 7),
         ["time step", "output spikes so far", "a 7", "?"],
+    ),
+    "plot_diagnosis": (
+        lambda *_: (DIAGNOSIS,),
+        ["conv1: error 0.100", "share of", "clipping", "cause: scales", "99 %", "suggested"],
     ),
     "plot_digits": (lambda *_: (IMAGE.expand(3, 1, 28, 28), ["a", "b", "c"]), ["a", "b", "c"]),
     "plot_energy": (
@@ -378,6 +394,11 @@ def test_live_figures_work_outside_a_notebook_too(make, capsys):
         plotting.LiveTraining(epochs=3)(HISTORY)
     else:
         plotting.LiveCurves(["a"], xlabel="x", ylabel="y", xmax=5).add(1, 0.5)
+
+
+def test_a_diagnosis_without_a_suggestion_is_drawn_too():
+    (ax,) = plotting.plot_diagnosis(replace(DIAGNOSIS, suggestion=None)).axes
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.7, 0.3])
 
 
 def test_drawing_leaves_results_as_they_were(result, recording):

@@ -18,6 +18,7 @@ from snnlib.plotting.cost import (
     plot_margins,
     plot_times,
 )
+from snnlib.plotting.diagnosis import plot_diagnosis
 from snnlib.plotting.digits import (
     plot_class_balance,
     plot_digits,
@@ -68,6 +69,7 @@ __all__ = [
     "plot_confusion_strip",
     "plot_costs",
     "plot_decision",
+    "plot_diagnosis",
     "plot_digits",
     "plot_energy",
     "plot_exit",
