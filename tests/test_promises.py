@@ -17,6 +17,8 @@ from snnlib import (
     simulate,
     trained_facts,
 )
+from snnlib.quantized import load_quantized_cnn, quantized_facts, restore_relu
+from snnlib.sweep import SWEEP_FILE, Cell, Setting, all_cells, load_sweep, run_cell
 
 POINT = 0.01  # one percentage point
 EXAMPLE = {"reset": "zero", "initial_potential": 0.0, "pooling": "spiking", "readout": "spikes"}
@@ -115,3 +117,25 @@ def test_early_exit_needs_few_steps_and_loses_at_most_0_1_points(
     full, stopped = (simulate(snn, test_images, **run, stop=rule) for rule in (None, stop))
     assert stopped.steps_used.double().mean() <= mean_steps
     assert stopped.accuracy[-1] >= full.accuracy[-1] - 0.1 * POINT
+
+
+def test_a_network_fine_tuned_for_few_steps_is_right_in_99_35_percent_after_1_and_99_5_after_2(
+    test_images,
+):
+    cnn, scales = restore_relu(load_quantized_cnn("mnist_qcfs"))
+    snn = convert(cnn, thresholds=scales)
+    accuracy = simulate(snn, test_images, steps=4, encoder=ConstantEncoder()).accuracy
+    assert accuracy[0] >= 0.9935
+    assert accuracy[1] >= 0.995
+    facts = quantized_facts("mnist_qcfs")
+    for steps in (1, 2, 4):
+        assert accuracy[steps - 1].item() == facts[f"accuracy_on_10000_after_{steps}"]
+
+
+@pytest.mark.skipif(not SWEEP_FILE.is_file(), reason="run tools/sweep.py to make the table")
+@pytest.mark.parametrize("balancing", ["none", "percentile"])
+def test_the_shipped_table_is_what_a_run_gives(balancing):
+    sweep = load_sweep()
+    assert set(sweep.accuracy) == set(all_cells())
+    cell = Cell(balancing, "subtract", "constant")
+    assert sweep.accuracy[cell] == run_cell(cell, Setting())
