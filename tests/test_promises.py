@@ -129,7 +129,8 @@ def test_a_network_fine_tuned_for_few_steps_is_right_in_99_35_percent_after_1_an
     assert accuracy[1] >= 0.995
     facts = quantized_facts("mnist_qcfs")
     for steps in (1, 2, 4):
-        assert accuracy[steps - 1].item() == facts[f"accuracy_on_10000_after_{steps}"]
+        known = facts[f"accuracy_on_10000_after_{steps}"]
+        assert accuracy[steps - 1].item() == pytest.approx(known, abs=2e-4)
 
 
 @pytest.mark.skipif(not SWEEP_FILE.is_file(), reason="run tools/sweep.py to make the table")
@@ -138,4 +139,4 @@ def test_the_shipped_table_is_what_a_run_gives(balancing):
     sweep = load_sweep()
     assert set(sweep.accuracy) == set(all_cells())
     cell = Cell(balancing, "subtract", "constant")
-    assert sweep.accuracy[cell] == run_cell(cell, Setting())
+    assert sweep.accuracy[cell] == pytest.approx(run_cell(cell, Setting()), abs=2e-4)
