@@ -14,7 +14,7 @@ _SILENT = ("contiguous", "clone", "detach", "float", "double", "to")
 
 
 def function_name(node: fx.Node) -> str:
-    """The plain name of what is called: relu for F.relu, torch.relu and x.relu_.
+    """The plain name of what is called: relu for ``F.relu``, ``torch.relu`` and ``x.relu_``.
 
     Parameters
     ----------

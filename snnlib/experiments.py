@@ -21,11 +21,10 @@ piece is what the cause does in this layer and what it did before:
     f - e  reset: what a reset to zero discards
     g - f  noise: of random input spikes
 
-The sum telescopes to r - a, whatever the network.  Everything is computed in float64; the
-pieces of a neuron sum to its error up to the rounding of six subtractions, 1e-15 times the
-largest of a and 1.  Where a network has no such cause a piece is exactly zero: reset for
-"subtract", noise for a constant input, unevenness in a first layer that receives a constant
-current, and everywhere if T is 1.
+The sum telescopes to r - a, whatever the network.  Everything is computed in float64, so the
+pieces of a neuron sum to its error up to 1e-14 times the largest activation, or times 1.
+Where a network has no such cause a piece is exactly zero: reset for "subtract", noise for a
+constant input, unevenness in a first layer and, if T is 1, in all.
 
 An output that accumulates has no spikes to count.  Its rate is its potential / T in units of
 its scale, and it neither clips nor rounds: its pieces are what arrives there.

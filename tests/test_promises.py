@@ -18,7 +18,7 @@ from snnlib import (
     trained_facts,
 )
 from snnlib.quantized import load_quantized_cnn, quantized_facts, restore_relu
-from snnlib.sweep import SWEEP_FILE, Cell, Setting, all_cells, load_sweep, run_cell
+from snnlib.sweep import Cell, Setting, all_cells, load_sweep, run_cell
 
 POINT = 0.01  # one percentage point
 EXAMPLE = {"reset": "zero", "initial_potential": 0.0, "pooling": "spiking", "readout": "spikes"}
@@ -133,7 +133,6 @@ def test_a_network_fine_tuned_for_few_steps_is_right_in_99_35_percent_after_1_an
         assert accuracy[steps - 1].item() == pytest.approx(known, abs=2e-4)
 
 
-@pytest.mark.skipif(not SWEEP_FILE.is_file(), reason="run tools/sweep.py to make the table")
 @pytest.mark.parametrize("balancing", ["none", "percentile"])
 def test_the_shipped_table_is_what_a_run_gives(balancing):
     sweep = load_sweep()
