@@ -20,7 +20,6 @@ from snnlib.plotting.style import (
     POTENTIAL,
     REFERENCE,
     THRESHOLD,
-    percent_axis,
 )
 from snnlib.sweep import BALANCINGS, ENCODERS, RESETS, Sweep
 
@@ -154,8 +153,8 @@ def plot_sweep(sweep: Sweep, cnn_accuracy: float) -> Figure:
             ax.axhline(1 - cnn_accuracy, color=REFERENCE, linestyle="--", lw=1.2, label="CNN")
             ax.set_title(f"{encoder} input, reset {reset}")
     axes[0, 0].set(yscale="log", ylim=(LOWEST_ERROR, 1.15))
-    axes[0, 0].set_yticks([0.005, 0.01, 0.03, 0.1, 0.3, 1])
-    percent_axis(axes[0, 0].yaxis)
+    ticks = [0.005, 0.01, 0.03, 0.1, 0.3, 1]
+    axes[0, 0].set_yticks(ticks, [f"{100 * tick:g}%" for tick in ticks])
     axes[0, 0].minorticks_off()
     fig.supxlabel("time steps", fontsize=10)
     fig.supylabel("wrong decisions", fontsize=10)
