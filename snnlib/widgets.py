@@ -16,9 +16,10 @@ from snnlib.balancing import activation_scales, normalize_weights
 from snnlib.conversion import convert
 from snnlib.data import Digits
 from snnlib.early_exit import ExitCurve, MarginStop
-from snnlib.encoding import PoissonEncoder
+from snnlib.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.experiments import error_pieces
 from snnlib.neurons import MAX_POOLING, RESETS, MaxPooling, if_step
-from snnlib.simulation import SimulationResult, simulate
+from snnlib.simulation import Encoder, SimulationResult, simulate
 from snnlib.training import evaluate
 
 
@@ -102,6 +103,43 @@ def confusion_slider(result: SimulationResult, class_names: tuple[str, ...]) -> 
     steps = len(result.accuracy)
     step = ipywidgets.IntSlider(steps, 1, steps, description="time step", continuous_update=False)
     return _panel(lambda step: plotting.plot_confusion_at(result, class_names, step), step=step)
+
+
+def pieces_slider(
+    cnn: nn.Sequential, layer: str, train_images: Tensor, images: Tensor
+) -> ipywidgets.Widget:
+    """Chapter 7: the error of a layer in pieces, by percentile, time steps and input.
+
+    Parameters
+    ----------
+    cnn : nn.Sequential
+        The network to convert.
+    layer : str
+        The name of a layer that spikes.
+    train_images : Tensor [N, C, H, W]
+        To take the scales from.
+    images : Tensor [N, C, H, W]
+        To show; about ten, to stay quick.
+    """
+
+    def draw(percentile: float, steps: int, encoder: Encoder) -> Figure:
+        scales = activation_scales(cnn, train_images, percentile=percentile)
+        snn = convert(cnn, thresholds=scales)
+        errors = error_pieces(cnn, snn, images, steps, encoder=encoder)
+        return plotting.plot_pieces(f"{layer}, {percentile:g} %, T = {steps}", errors[layer])
+
+    inputs = {"random spikes": PoissonEncoder(1.0), "constant current": ConstantEncoder()}
+    late = {"continuous_update": False}
+    return _panel(
+        draw,
+        percentile=ipywidgets.SelectionSlider(
+            options=(50, 80, 90, 95, 99, 99.9, 100), value=99, description="percentile", **late
+        ),
+        steps=ipywidgets.SelectionSlider(
+            options=(1, 2, 4, 8, 16, 32, 64), value=8, description="steps T", **late
+        ),
+        encoder=ipywidgets.ToggleButtons(options=inputs, description="input"),
+    )
 
 
 def exit_slider(

@@ -25,7 +25,8 @@ from snnlib import (
     stopping_steps,
 )
 from snnlib.diagnosis import LayerDiagnosis, Piece, Suggestion
-from snnlib.experiments import PIECES
+from snnlib.experiments import PIECES, LayerErrors
+from snnlib.sweep import Sweep, all_cells
 from snnlib.tracing import trace
 
 NAMES = tuple("0123456789")
@@ -43,6 +44,16 @@ EVIDENCE = Suggestion(99.0, 2, {99.0: {1: 0.5, 2: 0.9, 4: 0.9}, 100.0: {1: 0.4, 
 DIAGNOSIS = Diagnosis(
     (CONV1,), 9, 2, ConstantEncoder(), 0.9, "clipping", "scales too small", EVIDENCE
 )
+RATES = torch.arange(8) / 4  # of 8 neurons in 4 steps, if they could
+ERRORS = LayerErrors(
+    RATES,
+    RATES.clamp(max=1),
+    {
+        name: (RATES.clamp(max=1) - RATES) * (name == "clipping")
+        for name in PIECES  # the only cause
+    },
+)
+SWEEP = Sweep({cell: {1: 0.5 + 0.01 * cell.seed, 8: 0.9} for cell in all_cells(2)}, {})
 HISTORY = History((2.0, 1.0, 0.5), (0.7, 0.8, 0.9), (0.65, 0.75, 0.85))
 RACE = (
     {
@@ -160,6 +171,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda *_: (torch.stack([SPIKES] * 3, 1), torch.rand(3), POTENTIAL, SPIKES, POTENTIAL),
         ["time step", "membrane potential", "threshold"],
     ),
+    "plot_orders": (
+        lambda *_: ({"early": (SPIKES, SPIKES, POTENTIAL), "late": (SPIKES, SPIKES, POTENTIAL)},),
+        ["time step", "[threshold units]", "early: 3 spikes", "late", "input", "threshold"],
+    ),
     "plot_output_counts": (
         lambda *_: ({"before": torch.arange(10), "after": torch.arange(10)}, 7),
         ["class", "output spikes in 40 steps", "before"],
@@ -167,6 +182,14 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
     "plot_percentile": (
         lambda result, *_: (LAYERS, [torch.tensor(1.5)] * 3, result, 0.98),
         ["conv1: scale 1.50", "activation", "time step", "test accuracy"],
+    ),
+    "plot_piece_curves": (
+        lambda *_: ({"a": {"clipping": [0.1, 0.1], "error": [0.2, 0.1]}, "b": {}}, [1, 99.9]),
+        ["clipping", "error", "99.9", "steps", "RMS"],
+    ),
+    "plot_pieces": (
+        lambda *_: ("conv2", ERRORS),
+        ["conv2", "activation / scale", "rate [spikes/step]", "RMS [spikes/step]", "clipping"],
     ),
     "plot_pixel_histogram": (
         lambda result, recording, digits: (digits.images,),
@@ -213,6 +236,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda *_: ({"a": [0.1, 0.1, 0.1]}, {"a": HISTORY}),
         ["epoch", "learning rate", "accuracy while training"],
     ),
+    "plot_responses": (
+        lambda *_: (RATES, {"clipping": RATES.clamp(max=1), "b": RATES}),
+        ["activation / scale", "rate [spikes/step]", "clipping", "error", "ReLU"],
+    ),
     "plot_scale_curves": (
         lambda result, *_: ({"maximum": result, "99.9 %": result}, 0.98),
         ["time step", "test accuracy", "maximum", "CNN"],
@@ -229,6 +256,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda *_: (trace(deep_cnn().eval(), (1, 28, 28)),),
         ["input", "block1.conv2", "identity", "convolution\n1 x 1, stride 2", "max pool", "+ bias"],
     ),
+    "plot_sweep": (
+        lambda *_: (SWEEP, 0.98),
+        ["time steps", "wrong decisions", "Poisson input, reset zero", "channel-wise", "CNN"],
+    ),
     "plot_switches": (
         lambda result, *_: (dict.fromkeys(("example", "a", "b", "c", "d"), result),),
         ["time step", "test accuracy", "a", "b", "c", "d", "example"],
@@ -238,7 +269,11 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         ["operations per image, step [thousand]", "time per image, step [µs]", '"event"'],
     ),
 }
-OPTIONS = {"plot_output_counts": {"steps": 40}, "plot_spike_statistics": {"window": 20}}
+OPTIONS = {
+    "plot_output_counts": {"steps": 40},
+    "plot_piece_curves": {"xlabel": "steps", "ylabel": "RMS"},
+    "plot_spike_statistics": {"window": 20},
+}
 
 
 def test_every_figure_of_the_course_is_in_this_gallery():
@@ -436,3 +471,25 @@ def test_drawing_leaves_results_as_they_were(result, recording):
     plotting.plot_raster(recording)
     assert torch.equal(result.confusion, before[0])
     assert torch.equal(recording.spikes["conv1"], before[1])
+
+
+def test_a_piece_that_is_not_there_has_no_bar_and_the_others_their_size():
+    _, bars = plotting.plot_pieces("conv2", ERRORS).axes
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["clipping", "error"]
+    rms = (RATES.clamp(max=1) - RATES).square().mean().sqrt().item()
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx([rms, rms])
+
+
+def test_a_logarithmic_axis_leaves_out_a_piece_of_0_and_its_places_of_0():
+    panels = {"a": {"noise": [0.0, 0.0], "unevenness": [0.0, 0.2]}}
+    (ax,) = plotting.plot_piece_curves(panels, [1, 2], xlabel="x", ylabel="y").axes
+    (line,) = ax.lines
+    assert line.get_label() == "unevenness"
+    assert line.get_ydata() == pytest.approx([float("nan"), 0.2], nan_ok=True)
+
+
+def test_a_sweep_shows_the_mean_over_seeds_as_wrong_decisions():
+    axes = plotting.plot_sweep(SWEEP, 0.98).axes
+    assert len(axes) == 4
+    for ax in axes[2:]:  # random spikes: two seeds, 0.50 and 0.51 after one step
+        assert ax.lines[0].get_ydata() == pytest.approx([0.495, 0.1])

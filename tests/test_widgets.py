@@ -12,6 +12,7 @@ from snnlib.widgets import (
     exit_slider,
     neuron_slider,
     percentile_slider,
+    pieces_slider,
     pool_slider,
     spike_image_slider,
 )
@@ -82,6 +83,20 @@ def test_the_percentile_slider_shows_the_scales_and_their_accuracy(figures, cnn,
     assert len(figures) == 2
     assert all("test accuracy" in texts_of(figure) for figure in figures)
     assert texts_of(figures[0]) != texts_of(figures[1])
+
+
+def test_the_pieces_sliders_change_percentile_steps_and_input(figures, cnn, train, digits):
+    panel = pieces_slider(cnn, "conv2", train.images[:50], digits.images[:3])
+    controls = controls_of(panel)
+    assert "noise" in texts_of(figures[0])
+    controls["input"].index = 1
+    assert "noise" not in texts_of(figures[1])
+    controls["percentile"].value = 50
+    controls["steps T"].value = 1
+    assert "conv2, 50 %, T = 1" in texts_of(figures[3])
+    assert "clipping" in texts_of(figures[3])
+    assert "unevenness" not in texts_of(figures[3])  # one step cannot be uneven
+    assert len({picture_of(figure) for figure in figures}) == 4
 
 
 def test_the_margin_slider_shows_what_its_margin_costs_and_saves(figures, balanced, digits):

@@ -35,6 +35,13 @@ from snnlib.plotting.encoding import (
 )
 from snnlib.plotting.lift import plot_pool_counts, plot_stages
 from snnlib.plotting.live import LiveCurves
+from snnlib.plotting.losses import (
+    plot_orders,
+    plot_piece_curves,
+    plot_pieces,
+    plot_responses,
+    plot_sweep,
+)
 from snnlib.plotting.neuron import (
     plot_neuron,
     plot_potentials,
@@ -79,8 +86,11 @@ __all__ = [
     "plot_mean_error",
     "plot_mean_images",
     "plot_neuron",
+    "plot_orders",
     "plot_output_counts",
     "plot_percentile",
+    "plot_piece_curves",
+    "plot_pieces",
     "plot_pixel_histogram",
     "plot_pixel_values",
     "plot_pool_counts",
@@ -93,10 +103,12 @@ __all__ = [
     "plot_rate_gaps",
     "plot_rates",
     "plot_recipes",
+    "plot_responses",
     "plot_scale_curves",
     "plot_spike_images",
     "plot_spike_statistics",
     "plot_stages",
+    "plot_sweep",
     "plot_switches",
     "plot_times",
     "use_course_style",
