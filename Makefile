@@ -22,7 +22,7 @@ book-student: .venv/ready  ## the same book without solutions, in dist/book-stud
 
 test: .venv/ready  ## run every check: lint, library, chapters, book
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	$(BIN)/python -m pytest tests --ignore=tests/book --ignore=tests/grading
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/book --ignore=tests/grading --numprocesses=2 --dist=loadfile
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/grading --numprocesses=2 --dist=loadfile
 	$(BIN)/python tools/run_chapters.py
 	$(BIN)/python tools/build_book.py

@@ -6,9 +6,15 @@
 The chapters of the course derive each module; its docstring names the chapter.
 """
 
-from snnlib.balancing import activation_scales, normalize_weights, weight_scales
+from snnlib.balancing import (
+    activation_scales,
+    fold_batch_norm,
+    normalize_weights,
+    weight_scales,
+)
 from snnlib.conversion import ConversionError, convert
 from snnlib.data import Digits, load_digits
+from snnlib.diagnosis import Diagnosis, diagnose
 from snnlib.early_exit import (
     ExitCurve,
     MarginStop,
@@ -26,9 +32,10 @@ from snnlib.energy import (
     mean_rate,
     snn_cost,
 )
-from snnlib.models import check_constraints, digit_cnn
+from snnlib.models import DeepCNN, ResidualBlock, check_constraints, deep_cnn, digit_cnn
 from snnlib.network import SpikingLayer, SpikingNetwork
-from snnlib.neurons import IFNeuron, Integrator, if_step
+from snnlib.neurons import IFNeuron, Integrator, MaxPooling, if_step
+from snnlib.report import ConversionReport, LayerReport, conversion_report
 from snnlib.simulation import Recording, SimulationResult, StepReport, record, simulate
 from snnlib.storage import StorageError
 from snnlib.training import (
@@ -48,17 +55,23 @@ __all__ = [
     "Arithmetic",
     "ConstantEncoder",
     "ConversionError",
+    "ConversionReport",
     "Cost",
+    "DeepCNN",
+    "Diagnosis",
     "Digits",
     "Evaluation",
     "ExitCurve",
     "History",
     "IFNeuron",
     "Integrator",
+    "LayerReport",
     "MarginStop",
+    "MaxPooling",
     "PoissonEncoder",
     "Recipe",
     "Recording",
+    "ResidualBlock",
     "SimulationResult",
     "SpikingLayer",
     "SpikingNetwork",
@@ -69,11 +82,15 @@ __all__ = [
     "calibrate_stop",
     "check_constraints",
     "cnn_cost",
+    "conversion_report",
     "convert",
+    "deep_cnn",
+    "diagnose",
     "digit_cnn",
     "evaluate",
     "exit_curve",
     "fit",
+    "fold_batch_norm",
     "if_step",
     "load_digits",
     "load_trained_cnn",

@@ -10,13 +10,16 @@ comparing with thresholds.  So they compare operations, and predict no chip.
 
 import copy
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import torch
 from torch import Tensor, nn
 
-from snnlib.models import WEIGHTED, active_layers
+from snnlib.graph import INPUT, SYNAPTIC, Path
 from snnlib.network import SpikingNetwork
 from snnlib.simulation import SimulationResult
+from snnlib.tracing import trace
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,12 @@ class Cost:
     accumulates: float
     multiply_accumulates: float
 
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            self.accumulates + other.accumulates,
+            self.multiply_accumulates + other.multiply_accumulates,
+        )
+
     def energy(self, arithmetic: Arithmetic) -> float:
         """What the operations cost [pJ].
 
@@ -70,12 +79,13 @@ class Cost:
 
 
 @torch.no_grad()
-def cnn_cost(cnn: nn.Sequential, *, input_shape: tuple[int, int, int] = (1, 28, 28)) -> Cost:
+def cnn_cost(cnn: nn.Module, *, input_shape: tuple[int, int, int] = (1, 28, 28)) -> Cost:
     """Operations of one pass of a CNN over one image.
 
     Parameters
     ----------
-    cnn : nn.Sequential
+    cnn : nn.Module
+        Any that ``convert`` takes; batch norms cost nothing, as they fold into weights.
     input_shape : tuple of int
         (C, H, W)
 
@@ -83,16 +93,22 @@ def cnn_cost(cnn: nn.Sequential, *, input_shape: tuple[int, int, int] = (1, 28, 
     -------
     Cost
         A MAC for each weight that meets an input (at borders, padding is no input); an AC
-        for each input of a pooling window.
+        for each input of an average pool's window, each bias, and each sum of two branches.
+        Comparisons, in ReLUs and max pools, are left out.
+
+    Raises
+    ------
+    ConversionError
+        For a network that cannot be converted.
     """
-    x, sums, products = torch.zeros(1, *input_shape), 0, 0
-    for _, layer in active_layers(cnn):
-        if isinstance(layer, WEIGHTED):
-            products += _meetings(layer, x)
-        elif isinstance(layer, nn.AvgPool2d):
-            sums += _meetings(layer, x)
-        x = layer(x)
-    return Cost(float(sums), float(products))
+    graph, cost = trace(cnn, input_shape), Cost(0.0, 0.0)
+    sources = {INPUT: torch.zeros(1, *input_shape, dtype=torch.float64)}
+    for stage, x in graph.run(sources[INPUT]):
+        sums = x.numel() * (len(stage.paths) - 1 + (stage.bias is not None))
+        costs = [_path_cost(path, sources[path.source]) for path in stage.paths]
+        cost = reduce(add, costs, cost + Cost(float(sums), 0.0))
+        sources[stage.name] = x
+    return cost
 
 
 @torch.no_grad()
@@ -108,17 +124,20 @@ def snn_cost(snn: SpikingNetwork, result: SimulationResult) -> Cost:
     Returns
     -------
     Cost
-        An AC for each synapse that a spike crosses.  If the input is a constant current:
-        its MACs once, and an AC for each neuron of the first layer in each step.
+        An AC for each synapse that a spike crosses, and in each step for each neuron with a
+        bias.  If the input is a constant current: its MACs once, and an AC in each step for
+        each neuron that it enters.
     """
-    images = len(result.labels)
-    sums = result.synaptic_operations.sum().item()
-    if "input" in result.spike_counts:
-        return Cost(sums / images, 0.0)
-    x = torch.zeros(1, *snn.input_shape)
-    first = snn.layers[0]
-    sums += first.synapse(x).numel() * result.steps_used.sum().item()
-    return Cost(sums / images, float(first.fan_out(x.shape[1:]).sum()))
+    images, shapes = len(result.labels), snn.shapes()
+    analog = INPUT not in result.spike_counts
+    neurons = sum(
+        shapes[layer.name].numel()
+        for layer in snn.layers
+        if layer.bias is not None or (analog and INPUT in layer.sources)
+    )
+    sums = result.synaptic_operations.sum().item() + neurons * result.steps_used.sum().item()
+    products = snn.fan_outs()[INPUT].sum().item() if analog else 0.0
+    return Cost(sums / images, products)
 
 
 def mean_rate(snn: SpikingNetwork, result: SimulationResult) -> float:
@@ -168,17 +187,28 @@ def break_even_rate(
 def _synapses(snn: SpikingNetwork, result: SimulationResult) -> float:
     """How many synapses spikes can cross."""
     fan_outs = snn.fan_outs()
-    if "input" not in result.spike_counts:
-        del fan_outs["input"]
+    if INPUT not in result.spike_counts:
+        del fan_outs[INPUT]
     return sum(fan_out.sum().item() for fan_out in fan_outs.values())
 
 
+def _path_cost(path: Path, x: Tensor) -> Cost:
+    """Of what leads from one layer to another, given one image's activations there."""
+    cost = Cost(0.0, 0.0)
+    for op in path.ops:
+        met = float(_meetings(op.module, x))
+        cost += Cost(0.0, met) if isinstance(op.module, SYNAPTIC) else Cost(met, 0.0)
+        x = op.module(x)
+    return cost
+
+
 def _meetings(layer: nn.Module, x: Tensor) -> int:
-    """How often an input of one image, padding apart, enters a sum."""
+    """How often an input of one image, padding apart, enters a sum or a product."""
     counting = copy.deepcopy(layer)
-    if isinstance(layer, WEIGHTED):
+    if isinstance(layer, SYNAPTIC):
         nn.init.ones_(counting.weight)
-        counting.bias = None
-    else:
+    elif isinstance(layer, nn.AvgPool2d):
         counting.divisor_override = 1
-    return int(counting(torch.ones_like(x)).double().sum())
+    else:
+        return 0
+    return int(counting(torch.ones_like(x)).sum())

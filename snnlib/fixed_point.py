@@ -6,6 +6,7 @@ it is added up cannot change a spike.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -17,17 +18,25 @@ EXACT_UNITS_WIDE = 2**53  # and float64 up to here
 
 
 def fraction_bits(
-    weight: Tensor, *, spikes: int = 1, threshold: float = 0.0, steps: int = 1
+    weights: Sequence[Tensor],
+    *,
+    spikes: Sequence[int],
+    bias: Tensor | None = None,
+    threshold: float = 0.0,
+    steps: int = 1,
 ) -> int:
     """The k of the finest grid 2**-k on which potentials stay exact.
 
     Parameters
     ----------
-    weight : Tensor [out, ...]
-    spikes : int
-        How many spikes a pool before the weights can add up in one step.
+    weights : sequence of Tensor [out, ...]
+        All that feed the same neurons.
+    spikes : sequence of int
+        How many spikes a pool before each of the weights can add up in one step.
+    bias : Tensor, optional
+        Added to every neuron in every step.
     threshold : float
-        Of the neurons that the weights feed.
+        Of the neurons.
     steps : int
         For how many steps potentials should be exact.  Fewer, but at least the current
         of one step, where that many would leave weights less than 11 bits.
@@ -36,14 +45,16 @@ def fraction_bits(
     -------
     int
     """
-    largest = weight.abs().max().item() or 1.0
+    largest = max((weight.abs().max().item() for weight in weights), default=0.0) or 1.0
     bits = math.floor(math.log2((2**WEIGHT_BITS - 1) / largest))
     least = bits - (WEIGHT_BITS - LEAST_BITS)
-    while (
-        bits > least and _units(weight, spikes, bits) * steps + threshold * 2.0**bits > EXACT_UNITS
-    ):
+
+    def units(bits: int) -> float:
+        return _units(weights, spikes, bias, bits)
+
+    while bits > least and units(bits) * steps + threshold * 2.0**bits > EXACT_UNITS:
         bits -= 1
-    while _units(weight, spikes, bits) > EXACT_UNITS:
+    while units(bits) > EXACT_UNITS:
         bits -= 1
     return bits
 
@@ -80,6 +91,11 @@ def largest_sum(weight: Tensor) -> float:
     return torch.maximum(*signs).max().item()
 
 
-def _units(weight: Tensor, spikes: int, bits: int) -> float:
+def _units(
+    weights: Sequence[Tensor], spikes: Sequence[int], bias: Tensor | None, bits: int
+) -> float:
     """The largest current of one step, in multiples of 2**-bits, after rounding."""
-    return largest_sum(on_grid(weight, bits)) * spikes * 2.0**bits
+    total = 0.0 if bias is None else on_grid(bias, bits).abs().max().item()
+    for weight, count in zip(weights, spikes, strict=True):
+        total += largest_sum(on_grid(weight, bits)) * count
+    return total * 2.0**bits

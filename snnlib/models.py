@@ -3,7 +3,8 @@
 A spiking neuron without a leak adds weighted spikes and fires in proportion to
 what it received, never below zero.  It can therefore stand in for
 `ReLU(weights @ input)`, and for little else: hence the constraints below
-(Cao et al. 2015, Diehl et al. 2015).
+(Cao et al. 2015, Diehl et al. 2015).  ``DeepCNN`` keeps none of them: chapter 9,
+*Lift the constraints*, converts it.
 """
 
 import copy
@@ -12,7 +13,8 @@ from collections import OrderedDict
 from itertools import pairwise
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 WEIGHTED = (nn.Conv2d, nn.Linear)
 SILENT = (nn.Dropout, nn.Identity)  # they do nothing when a network only predicts
@@ -69,10 +71,87 @@ def digit_cnn(*, seed: int = 0) -> nn.Sequential:
         )
 
 
+class ResidualBlock(nn.Module):
+    """Two convolutions, added to what came in, then a ReLU (He et al. 2016).
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels.
+    stride : int
+        Of the first convolution; where it or the channels change the shape, the shortcut
+        is a convolution of 1 x 1 instead of the identity.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
+        self.norm1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Identity() if same else nn.Conv2d(inputs, outputs, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activations [N, outputs, H', W'] of [N, inputs, H, W]."""
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = self.norm2(self.conv2(y))
+        return F.relu(y + self.shortcut(x))
+
+
+class DeepCNN(nn.Module):
+    """Eight weight layers with biases, batch norms, max pools and two residual blocks.
+
+    Written as one writes a network that nobody means to convert.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 16, 3, padding=1)
+        self.norm = nn.BatchNorm2d(16)
+        self.pool = nn.MaxPool2d(2)
+        self.block1 = ResidualBlock(16, 16)
+        self.block2 = ResidualBlock(16, 32, stride=2)
+        self.dropout = nn.Dropout(0.3)
+        self.hidden = nn.Linear(32 * 3 * 3, 64)
+        self.output = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs [N, 10] for images [N, 1, 28, 28]."""
+        x = F.relu(self.norm(self.conv(x)))  # [N, 16, 28, 28]
+        x = self.block1(self.pool(x))  # [N, 16, 14, 14]
+        x = self.pool(self.block2(x))  # [N, 32, 7, 7], then [N, 32, 3, 3]
+        x = F.relu(self.hidden(self.dropout(x.flatten(1))))  # [N, 64]
+        return self.output(x)
+
+
+def deep_cnn(*, seed: int = 0) -> DeepCNN:
+    """The network that chapter 9 converts, with random weights.
+
+    Parameters
+    ----------
+    seed : int
+        Of the weights.
+
+    Returns
+    -------
+    DeepCNN
+        Input [N, 1, 28, 28], output [N, 10].
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return DeepCNN()
+
+
 def check_constraints(
     cnn: nn.Module, *, input_shape: tuple[int, int, int] | None = (1, 28, 28)
 ) -> list[str]:
-    """What keeps ``cnn`` from being converted.
+    """What keeps ``cnn`` from being converted by the basic method, without any additions.
+
+    These are the constraints that chapter 3 derives, of a chain of layers (Cao et al. 2015,
+    Diehl et al. 2015), and a network that keeps them is simplest to convert and to explain.
+    ``convert`` itself lifts several of them (chapter 9): it takes biases, batch norm, max
+    pooling and branches, in a network that is written in any way, and names what it refuses.
 
     Parameters
     ----------
@@ -84,7 +163,7 @@ def check_constraints(
     -------
     list of str
         One sentence a violation, which names the layer, says what is wrong, and how to
-        mend it; empty if nothing is.
+        mend it; empty if nothing is, and then ``convert`` accepts the network.
     """
     if not isinstance(cnn, nn.Sequential):
         return [f"The network is a {type(cnn).__name__}; write it as one nn.Sequential."]
@@ -159,7 +238,7 @@ def _layer_faults(name: str, layer: nn.Module) -> list[str]:
         return []
     for kinds, mend in _MENDS:
         if isinstance(layer, kinds):
-            return [f"{label} cannot be converted: {mend}."]
+            return [f"{label} does not convert as it is: {mend}."]
     return [f"{label} is unknown here; use Conv2d, Linear, ReLU, AvgPool2d, Flatten or Dropout."]
 
 

@@ -8,15 +8,18 @@ number of threads can change a spike.
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import add
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from snnlib.fixed_point import EXACT_UNITS, EXACT_UNITS_WIDE, largest_sum
+from snnlib.graph import INPUT, SYNAPTIC, ChannelScale
 from snnlib.models import WEIGHTED, window_area
-from snnlib.neurons import IFNeuron, Integrator
+from snnlib.neurons import IFNeuron, Integrator, MaxPooling
 from snnlib.storage import StorageError, load_tensors, save_tensors
 
 _KINDS = {  # what a synapse is made of, and what must be stored to make it again
@@ -27,11 +30,15 @@ _KINDS = {  # what a synapse is made of, and what must be stored to make it agai
     ),
     "linear": (nn.Linear, ("in_features", "out_features")),
     "flatten": (nn.Flatten, ("start_dim", "end_dim")),
+    "shortcut": (ChannelScale, ("channels",)),
+    "max_pool": (nn.MaxPool2d, ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
 }
+
+Current = Tensor | dict[str, Tensor]
 
 
 class SpikingLayer(nn.Module):
-    """Synapse, then neurons.
+    """Synapses, then neurons.
 
     Parameters
     ----------
@@ -39,25 +46,52 @@ class SpikingLayer(nn.Module):
         Of the layer of the CNN that it stands for.
     synapse : nn.Sequential
         Maps spikes [N, ...] to currents [N, ...]; keeps no state.
-    neuron : IFNeuron or Integrator
+    neuron : IFNeuron, MaxPooling or Integrator
         An Integrator for an output that only accumulates.
     fraction_bits : int
         k: weights, thresholds and currents are multiples of 2**-k.
+    sources : tuple of str
+        Whose spikes arrive: names of earlier layers or "input", first that of ``synapse``.
+        Empty: the layer before.
+    shortcuts : tuple of nn.Sequential
+        Further synapses, one for each further source; currents are summed.
+    bias : Tensor, optional
+        A current of every step; broadcasts against one image's neurons.
+    scale : Tensor [] or [C], optional
+        The activation of the CNN that one spike a step stands for; default 1.
     """
 
     def __init__(
-        self, name: str, synapse: nn.Sequential, neuron: IFNeuron | Integrator, fraction_bits: int
+        self,
+        name: str,
+        synapse: nn.Sequential,
+        neuron: IFNeuron | MaxPooling | Integrator,
+        fraction_bits: int,
+        *,
+        sources: tuple[str, ...] = (),
+        shortcuts: tuple[nn.Sequential, ...] = (),
+        bias: Tensor | None = None,
+        scale: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.synapse = synapse.requires_grad_(False)
         self.neuron = neuron
         self.fraction_bits = fraction_bits
+        self.sources = tuple(sources)
+        self.shortcuts = nn.ModuleList(shortcuts).requires_grad_(False)
+        self.register_buffer("bias", bias)
+        self.register_buffer("scale", torch.tensor(1.0) if scale is None else scale.float())
+
+    @property
+    def paths(self) -> list[tuple[str, nn.Sequential]]:
+        """(source, synapse) of everything that arrives."""
+        return list(zip(self.sources, (self.synapse, *self.shortcuts), strict=True))
 
     @property
     def weight(self) -> Tensor | None:
-        """The weights of the convolution or linear layer; None for a pooling layer."""
-        return next((op.weight for op in self.synapse if isinstance(op, WEIGHTED)), None)
+        """The weights of the (first) convolution or linear layer; None for a pooling layer."""
+        return weight_of(self.synapse)
 
     @property
     def v(self) -> Tensor | None:
@@ -67,61 +101,95 @@ class SpikingLayer(nn.Module):
     @property
     def spiking(self) -> bool:
         """Whether the layer gives spikes; an Integrator gives its potential."""
-        return isinstance(self.neuron, IFNeuron)
+        return not isinstance(self.neuron, Integrator)
 
-    def forward(self, spikes: Tensor) -> Tensor:
+    def forward(self, *spikes: Tensor | None, given: Tensor | None = None) -> Tensor:
         """One step of the layer.
 
         Parameters
         ----------
-        spikes : Tensor [N, ...]
-            Of the layer before.
+        *spikes : Tensor [N, ...] or None
+            Of each source, in the order of ``sources``; None where it is in ``given``.
+        given : Tensor [N, ...], optional
+            The current from the input with the bias, see ``input_current``.
 
         Returns
         -------
         Tensor [N, ...]
             Spikes, or the potential, of this layer.
         """
-        return self.neuron(self.synapse(spikes))
+        pairs = zip(self.paths, spikes, strict=True)
+        currents = [path(x) for (_, path), x in pairs if x is not None]
+        if given is None:
+            return self.neuron(self._with_bias(reduce(add, currents)))
+        return self.neuron(reduce(add, currents, given))
 
-    def analog_current(self, x: Tensor) -> Tensor:
-        """The current of a constant input, summed exactly and rounded once to the grid.
+    def input_current(self, x: Tensor) -> Tensor:
+        """What arrives from the input, with the bias; exact for spikes and currents.
+
+        A constant input is summed exactly and rounded once to the grid.
 
         Parameters
         ----------
-        x : Tensor [N, ...]
-            Pixels in [0, 1].
+        x : Tensor [N, C, H, W]
+            Spikes 0 or 1, or pixels in [0, 1].
 
         Returns
         -------
         Tensor [N, ...]
             Multiples of 2**-k, in the dtype of ``x``.
         """
-        current = copy.deepcopy(self.synapse).double()(x.double())
+        paths = [path for source, path in self.paths if source == INPUT]
+        if torch.equal(x, x.round()):
+            return self._with_bias(reduce(add, [path(x) for path in paths]))
+        current = reduce(add, [copy.deepcopy(path).double()(x.double()) for path in paths])
         grid = 2.0**self.fraction_bits
-        return (current * grid).round_().div_(grid).to(x.dtype)
+        return self._with_bias((current * grid).round_().div_(grid).to(x.dtype))
 
-    def fan_out(self, input_shape: torch.Size) -> Tensor:
-        """Synapses that leave each presynaptic neuron; fewer at the border.
+    @torch.no_grad()
+    def shape(self, shapes: Mapping[str, torch.Size]) -> torch.Size:
+        """The shape of one image's neurons.
+
+        Parameters
+        ----------
+        shapes : mapping of str to torch.Size
+            Of one image's neurons, for every source.
+
+        Returns
+        -------
+        torch.Size
+        """
+        source, path = self.paths[0]
+        x = path(torch.zeros(1, *shapes[source], device=self.device))
+        return (self.neuron.pool(x) if isinstance(self.neuron, MaxPooling) else x).shape[1:]
+
+    def fan_outs(self, shapes: Mapping[str, torch.Size]) -> list[tuple[str, Tensor]]:
+        """Synapses that lead here from each presynaptic neuron; fewer at the border.
 
         Found as the gradient of the summed currents when every weight is one.
 
         Parameters
         ----------
-        input_shape : torch.Size
-            Of one image's presynaptic neurons.
+        shapes : mapping of str to torch.Size
+            Of one image's neurons, for every source.
 
         Returns
         -------
-        Tensor
-            In that shape.
+        list of tuple
+            (source, Tensor in its shape), as in ``paths``.
         """
+        if isinstance(self.neuron, MaxPooling):
+            (source,) = self.sources
+            return [(source, self.neuron.fan_out(shapes[source]).to(self.device))]
+        return [(source, self._fan_out(path, shapes[source])) for source, path in self.paths]
+
+    def _fan_out(self, path: nn.Sequential, shape: torch.Size) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
-            ones = copy.deepcopy(self.synapse)
+            ones = copy.deepcopy(path)
             for op in ones:
-                if isinstance(op, WEIGHTED):
+                if isinstance(op, SYNAPTIC):
                     nn.init.ones_(op.weight)
-            spikes = torch.zeros(1, *input_shape, device=self.device, requires_grad=True)
+            spikes = torch.zeros(1, *shape, device=self.device, requires_grad=True)
             return torch.autograd.grad(ones(spikes).sum(), spikes)[0][0]
 
     @property
@@ -155,14 +223,35 @@ class SpikingLayer(nn.Module):
     @property
     def _largest_current(self) -> float:
         """No neuron can receive more than this in one step, of either sign."""
-        pools = [op for op in self.synapse if isinstance(op, nn.AvgPool2d)]
-        pooled = math.prod(window_area(pool) for pool in pools)  # spikes that add up to one input
-        return pooled * (1.0 if self.weight is None else largest_sum(self.weight))
+        total = 0.0 if self.bias is None else self.bias.abs().max().item()
+        for _, path in self.paths:
+            pools = [op for op in path if isinstance(op, nn.AvgPool2d)]
+            pooled = math.prod(window_area(pool) for pool in pools)  # spikes that become one input
+            weight = weight_of(path)
+            total += pooled * (1.0 if weight is None else largest_sum(weight))
+        return total
+
+    def _with_bias(self, current: Tensor) -> Tensor:
+        return current if self.bias is None else current + self.bias
 
     @property
     def device(self) -> torch.device:
         """Where the layer's tensors are."""
         return next(iter((*self.parameters(), *self.buffers()))).device
+
+
+def weight_of(path: nn.Sequential) -> Tensor | None:
+    """The weights of a synapse; None if it only pools.
+
+    Parameters
+    ----------
+    path : nn.Sequential
+
+    Returns
+    -------
+    Tensor or None
+    """
+    return next((op.weight for op in path if isinstance(op, SYNAPTIC)), None)
 
 
 class SpikingNetwork(nn.Module):
@@ -177,10 +266,16 @@ class SpikingNetwork(nn.Module):
         From input to output, as made by ``convert``.
     input_shape : tuple of int
         (C, H, W) of one image.
+
+    Raises
+    ------
+    ValueError
+        For a layer that receives from one that is not before it, or names that repeat.
     """
 
     def __init__(self, layers: list[SpikingLayer], input_shape: tuple[int, int, int]) -> None:
         super().__init__()
+        _connect(layers)
         self.layers = nn.ModuleList(layers)
         self.layers[-1].neuron.wide = True
         self.input_shape = tuple(input_shape)
@@ -216,8 +311,7 @@ class SpikingNetwork(nn.Module):
             bool, those that stay.
         """
         for layer in self.layers:
-            if layer.v is not None:
-                layer.neuron.v = layer.v[images]
+            layer.neuron.keep(images)
 
     def exact_for(self, steps: int) -> "SpikingNetwork":
         """The network itself, or its wide copy if only that is exact for so many steps.
@@ -279,8 +373,8 @@ class SpikingNetwork(nn.Module):
         return output
 
     @torch.no_grad()
-    def input_current(self, x: Tensor) -> Tensor:
-        """What an input sends into the first layer's neurons; exact for spikes and currents.
+    def input_current(self, x: Tensor) -> Current:
+        """What an input sends into neurons, with their bias; exact for spikes and currents.
 
         Parameters
         ----------
@@ -289,7 +383,8 @@ class SpikingNetwork(nn.Module):
 
         Returns
         -------
-        Tensor [N, ...]
+        Tensor [N, ...], or dict of str to Tensor
+            Into the first layer; if others receive the input too, into each by its name.
 
         Raises
         ------
@@ -300,18 +395,18 @@ class SpikingNetwork(nn.Module):
             raise ValueError(
                 f"input has shape {list(x.shape)}; expected [N, {str(list(self.input_shape))[1:]}."
             )
-        first = self.layers[0]
-        is_spikes = torch.equal(x, x.round())
-        return first.synapse(x) if is_spikes else first.analog_current(x)
+        reached = [layer for layer in self.layers if INPUT in layer.sources]
+        currents = {layer.name: layer.input_current(x) for layer in reached}
+        return currents if len(currents) > 1 else currents[reached[0].name]
 
     @torch.no_grad()
-    def propagate(self, current: Tensor) -> Iterator[tuple[SpikingLayer, Tensor]]:
+    def propagate(self, current: Current) -> Iterator[tuple[SpikingLayer, Tensor]]:
         """One step, layer by layer.
 
         Parameters
         ----------
-        current : Tensor [N, ...]
-            Into the first layer's neurons, from ``input_current``.
+        current : Tensor [N, ...], or dict of str to Tensor
+            Into the first layer's neurons, or into several, from ``input_current``.
 
         Yields
         ------
@@ -324,12 +419,27 @@ class SpikingNetwork(nn.Module):
             Past ``exact_steps``, rather than round without saying so.
         """
         self._count_step()
-        first, *others = self.layers
-        x = first.neuron(current)
-        yield first, x
-        for layer in others:
-            x = layer(x)
+        given = current if isinstance(current, dict) else {self.layers[0].name: current}
+        outputs = {}
+        for layer in self.layers:
+            arrived = [outputs.get(source) for source in layer.sources]
+            x = layer(*arrived, given=given.get(layer.name))
+            outputs[layer.name] = x
             yield layer, x
+
+    @torch.no_grad()
+    def shapes(self) -> dict[str, torch.Size]:
+        """The shape of one image's neurons.
+
+        Returns
+        -------
+        dict of str to torch.Size
+            For "input" and each layer.
+        """
+        shapes = {INPUT: torch.Size(self.input_shape)}
+        for layer in self.layers:
+            shapes[layer.name] = layer.shape(shapes)
+        return shapes
 
     @torch.no_grad()
     def fan_outs(self) -> dict[str, Tensor]:
@@ -340,12 +450,11 @@ class SpikingNetwork(nn.Module):
         dict of str to Tensor
             For "input" and each hidden layer, in the shape of its neurons.
         """
-        x = torch.zeros(1, *self.input_shape, device=self.device)
-        fan_outs, source = {}, "input"
+        shapes, totals = self.shapes(), {}
         for layer in self.layers:
-            fan_outs[source], source = layer.fan_out(x.shape[1:]).double(), layer.name
-            x = layer.synapse(x)
-        return fan_outs
+            for source, fan_out in layer.fan_outs(shapes):
+                totals[source] = totals.get(source, 0) + fan_out.double()
+        return totals
 
     def _count_step(self) -> None:
         if self._steps_left is None:
@@ -366,12 +475,7 @@ class SpikingNetwork(nn.Module):
         """
         tensors = {}
         for i, layer in enumerate(self.layers):
-            if layer.weight is not None:
-                units = layer.weight.double() * 2.0**layer.fraction_bits
-                tensors[f"{i}.weight"] = units.to(torch.int16)
-            if layer.spiking:
-                tensors[f"{i}.threshold"] = layer.neuron.threshold
-                tensors[f"{i}.initial"] = layer.neuron.initial
+            tensors |= _tensors_of(layer, f"{i}.")
         description = [_describe(layer) for layer in self.layers]
         save_tensors(path, tensors, {"input_shape": self.input_shape, "layers": description})
 
@@ -401,18 +505,58 @@ class SpikingNetwork(nn.Module):
         return SpikingNetwork(layers, tuple(facts["input_shape"]))
 
     def __repr__(self) -> str:
-        rows = [_row(layer) for layer in self.layers]
+        width = max(7, *(len(layer.name) for layer in self.layers))
+        rows = [_row(layer, width) for layer in self.layers]
         head = f"SpikingNetwork, input {list(self.input_shape)}, readout {self.readout}"
         return "\n".join([head, *rows, f"exact for {self.exact_steps} steps"])
 
 
+def _connect(layers: list[SpikingLayer]) -> None:
+    """Fill in the sources that were left out, and check that spikes can flow one way."""
+    before = [INPUT]
+    for layer in layers:
+        layer.sources = layer.sources or (before[-1],)
+        unknown = [source for source in layer.sources if source not in before]
+        if unknown:
+            raise ValueError(f"layer {layer.name} receives from {unknown[0]}, not before it.")
+        if layer.name in before:
+            raise ValueError(f"two layers are named {layer.name}; give each its own name.")
+        before.append(layer.name)
+
+
+def _tensors_of(layer: SpikingLayer, start: str) -> dict[str, Tensor]:
+    """A layer's tensors in a file; weights and biases in whole units."""
+    units = 2.0**layer.fraction_bits
+    tensors = {f"{start}scale": layer.scale}
+    for name, path in _named_paths(layer, start):
+        if weight_of(path) is not None:
+            tensors[name] = (weight_of(path).double() * units).to(torch.int16)
+    if layer.bias is not None:
+        tensors[f"{start}bias"] = (layer.bias.double() * units).to(torch.int32)
+    if layer.spiking:
+        tensors[f"{start}threshold"] = layer.neuron.threshold
+        tensors[f"{start}initial"] = layer.neuron.initial
+    return tensors
+
+
+def _named_paths(layer: SpikingLayer, start: str) -> list[tuple[str, nn.Sequential]]:
+    """The name of each path's weights in a file, and the path."""
+    shortcuts = [(f"{start}shortcut{j}", path) for j, path in enumerate(layer.shortcuts)]
+    return [(f"{start}weight", layer.synapse), *shortcuts]
+
+
 def _describe(layer: SpikingLayer) -> dict:
     """The text that stands for a layer in a file, next to its tensors."""
+    neuron, is_pool = layer.neuron, isinstance(layer.neuron, MaxPooling)
     return {
         "name": layer.name,
         "fraction_bits": layer.fraction_bits,
-        "reset": layer.neuron.reset_rule if layer.spiking else None,
+        "reset": neuron.reset_rule if isinstance(neuron, IFNeuron) else None,
         "synapse": [_describe_op(op) for op in layer.synapse],
+        "sources": list(layer.sources),
+        "shortcuts": [[_describe_op(op) for op in path] for path in layer.shortcuts],
+        "max_pooling": neuron.rule if is_pool else None,
+        "pool": _describe_op(neuron.pool) if is_pool else None,
     }
 
 
@@ -423,15 +567,36 @@ def _describe_op(op: nn.Module) -> dict:
 
 def _build(facts: dict, i: int, tensors: dict[str, Tensor]) -> SpikingLayer:
     """A layer from its text and its tensors, `{i}.weight` and so on."""
-    synapse = nn.Sequential(*(_build_op(dict(op)) for op in facts["synapse"]))
-    neuron = Integrator()
-    if facts["reset"]:
-        neuron = IFNeuron(tensors[f"{i}.threshold"], reset=facts["reset"])
-        neuron.initial = tensors[f"{i}.initial"]
-    layer = SpikingLayer(facts["name"], synapse, neuron, facts["fraction_bits"])
-    if layer.weight is not None:
-        layer.weight.copy_(tensors[f"{i}.weight"].float() / 2.0**layer.fraction_bits)
+    units = 2.0 ** facts["fraction_bits"]
+    bias = tensors.get(f"{i}.bias")
+    layer = SpikingLayer(
+        facts["name"],
+        _build_path(facts["synapse"]),
+        _build_neuron(facts, i, tensors),
+        facts["fraction_bits"],
+        sources=tuple(facts.get("sources", ())),
+        shortcuts=tuple(_build_path(path) for path in facts.get("shortcuts", ())),
+        bias=None if bias is None else bias.double().div(units).float(),
+        scale=tensors.get(f"{i}.scale"),
+    )
+    for name, path in _named_paths(layer, f"{i}."):
+        if weight_of(path) is not None:
+            weight_of(path).copy_(tensors[name].float() / units)
     return layer
+
+
+def _build_neuron(facts: dict, i: int, tensors: dict[str, Tensor]) -> nn.Module:
+    if facts.get("max_pooling"):
+        return MaxPooling(_build_op(dict(facts["pool"])), facts["max_pooling"])
+    if not facts["reset"]:
+        return Integrator()
+    neuron = IFNeuron(tensors[f"{i}.threshold"], reset=facts["reset"])
+    neuron.initial = tensors[f"{i}.initial"]
+    return neuron
+
+
+def _build_path(ops: list[dict]) -> nn.Sequential:
+    return nn.Sequential(*(_build_op(dict(op)) for op in ops))
 
 
 def _build_op(facts: dict) -> nn.Module:
@@ -440,12 +605,49 @@ def _build_op(facts: dict) -> nn.Module:
     return made_of(**arguments, **({"bias": False} if made_of in WEIGHTED else {}))
 
 
-def _row(layer: SpikingLayer) -> str:
+def _row(layer: SpikingLayer, width: int) -> str:
     """One line of the table that a network prints as."""
-    synapse = ", ".join(_describe_op(op)["kind"] for op in layer.synapse)
-    neuron = "accumulates"
-    if layer.spiking:
-        low, high = layer.neuron.threshold.min().item(), layer.neuron.threshold.max().item()
-        threshold = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
-        neuron = f"spikes at {threshold}, reset {layer.neuron.reset_rule}"
-    return f"  {layer.name:<7} {synapse:<25} {neuron:<28} grid 2**-{layer.fraction_bits}"
+    text = f"  {layer.name:<{width}} {synapse_text(layer):<25} {neuron_text(layer):<28}"
+    is_pool = isinstance(layer.neuron, MaxPooling)
+    return text.rstrip() if is_pool else f"{text} grid 2**-{layer.fraction_bits}"
+
+
+def synapse_text(layer: SpikingLayer) -> str:
+    """What a layer's synapses are made of, in a few words.
+
+    Parameters
+    ----------
+    layer : SpikingLayer
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(layer.neuron, MaxPooling):
+        return "max_pool"
+    main = ", ".join(_describe_op(op)["kind"] for op in layer.synapse)
+    others = [
+        f" + {', '.join(_describe_op(op)['kind'] for op in path)} from {source}"
+        for source, path in layer.paths[1:]
+    ]
+    return "".join([main, *others, " + bias" if layer.bias is not None else ""])
+
+
+def neuron_text(layer: SpikingLayer) -> str:
+    """What a layer's neurons do, in a few words.
+
+    Parameters
+    ----------
+    layer : SpikingLayer
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(layer.neuron, MaxPooling):
+        return f"max pooling ({layer.neuron.rule})"
+    if not layer.spiking:
+        return "accumulates"
+    low, high = layer.neuron.threshold.min().item(), layer.neuron.threshold.max().item()
+    threshold = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    return f"spikes at {threshold}, reset {layer.neuron.reset_rule}"

@@ -7,8 +7,10 @@ In steps of one time unit: add the input, spike at the threshold, reset.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 RESETS = ("subtract", "zero")
+MAX_POOLING = ("exact", "gate", "or")
 
 
 def if_step(
@@ -88,6 +90,16 @@ class IFNeuron(nn.Module):
         """Forget the potential; the next call starts from the initial one."""
         self.v = None
 
+    def keep(self, images: Tensor) -> None:
+        """Go on with the images of a mask [N] only.
+
+        Parameters
+        ----------
+        images : Tensor [N]
+            bool
+        """
+        self.v = None if self.v is None else self.v[images]
+
     def forward(self, current: Tensor) -> Tensor:
         """One time step.
 
@@ -127,6 +139,16 @@ class Integrator(nn.Module):
         """Forget the potential; the next call starts from zero."""
         self.v = None
 
+    def keep(self, images: Tensor) -> None:
+        """Go on with the images of a mask [N] only.
+
+        Parameters
+        ----------
+        images : Tensor [N]
+            bool
+        """
+        self.v = None if self.v is None else self.v[images]
+
     def forward(self, current: Tensor) -> Tensor:
         """One time step.
 
@@ -142,6 +164,153 @@ class Integrator(nn.Module):
         """
         self.v = current.double() if self.v is None else self.v.add_(current)
         return self.v.clone()
+
+
+class MaxPooling(nn.Module):
+    """Spiking max pooling: neurons that count spikes (chapter 9, *Lift the constraints*).
+
+    Parameters
+    ----------
+    pool : nn.MaxPool2d
+        Its windows.
+    rule : str
+        "exact": spike whenever the largest count of input spikes in the window exceeds the
+        number of spikes given.  Counts rise by at most one a step, so the two are equal
+        after every step, and the rate is the largest rate.
+        "gate": pass on the spikes of the input with the largest count so far (Rueckauer et
+        al. 2017); what it gave while another input led stays given or missing.
+        "or": spike whenever any input of the window does, as a max pool applied to spikes
+        gives; inputs that take turns add up, so the rate is too high.
+
+    Raises
+    ------
+    ValueError
+        For another rule.
+
+    Attributes
+    ----------
+    inputs, outputs : Tensor [N, ...] or None
+        Spikes received and given so far.
+    """
+
+    def __init__(self, pool: nn.MaxPool2d, rule: str = "exact") -> None:
+        super().__init__()
+        check_max_pooling(rule)
+        self.pool, self.rule, self.wide = pool, rule, False
+        self.register_buffer("threshold", torch.tensor(1.0))
+        self.register_buffer("initial", torch.tensor(0.0))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all counts."""
+        self.inputs: Tensor | None = None
+        self.outputs: Tensor | None = None
+
+    def keep(self, images: Tensor) -> None:
+        """Go on with the images of a mask [N] only.
+
+        Parameters
+        ----------
+        images : Tensor [N]
+            bool
+        """
+        if self.inputs is not None:
+            self.inputs, self.outputs = self.inputs[images], self.outputs[images]
+
+    @property
+    def v(self) -> Tensor | None:
+        """How far the output lags behind the busiest input [spikes]; None before a step."""
+        return None if self.inputs is None else self.pool(self.inputs) - self.outputs
+
+    def forward(self, spikes: Tensor) -> Tensor:
+        """One time step.
+
+        Parameters
+        ----------
+        spikes : Tensor [N, C, H, W]
+            0 or 1.
+
+        Returns
+        -------
+        Tensor [N, C, H', W']
+            0 or 1.
+        """
+        dtype = torch.float64 if self.wide else spikes.dtype
+        before = spikes.to(dtype) if self.inputs is None else self.inputs + spikes
+        self.inputs = before
+        given = getattr(self, f"_{self.rule}")(spikes)
+        self.outputs = given.to(dtype) if self.outputs is None else self.outputs + given
+        return given
+
+    def _exact(self, spikes: Tensor) -> Tensor:
+        most = self.pool(self.inputs)
+        return (most > (0.0 if self.outputs is None else self.outputs)).to(spikes.dtype)
+
+    def _gate(self, spikes: Tensor) -> Tensor:
+        pool = self.pool
+        sizes = (pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode)
+        _, leader = F.max_pool2d(self.inputs, *sizes, return_indices=True)  # [N, C, H', W']
+        return spikes.flatten(2).gather(2, leader.flatten(2)).view(leader.shape)
+
+    def _or(self, spikes: Tensor) -> Tensor:
+        return self.pool(spikes)
+
+    def windows(self, shape: torch.Size, axis: int) -> Tensor:
+        """Which inputs each window covers, along one axis.
+
+        Parameters
+        ----------
+        shape : torch.Size
+            (C, H, W) of one image's inputs.
+        axis : int
+            0 for rows, 1 for columns.
+
+        Returns
+        -------
+        Tensor [windows, size]
+            bool
+        """
+        size = shape[1 + axis]
+        count = self.pool(torch.zeros(1, *shape)).shape[2 + axis]
+        pool = self.pool
+        kernel, stride, padding, dilation = (
+            value if isinstance(value, int) else value[axis]
+            for value in (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+        )
+        begin = torch.arange(count)[:, None, None] * stride - padding
+        covered = begin + torch.arange(kernel)[:, None] * dilation  # [windows, kernel, 1]
+        return (covered == torch.arange(size)).any(1)
+
+    def fan_out(self, shape: torch.Size) -> Tensor:
+        """In how many windows each input is.
+
+        Parameters
+        ----------
+        shape : torch.Size
+            (C, H, W) of one image's inputs.
+
+        Returns
+        -------
+        Tensor [C, H, W]
+        """
+        rows, columns = (self.windows(shape, axis).sum(0).float() for axis in (0, 1))
+        return (rows[:, None] * columns).expand(*shape).clone()
+
+
+def check_max_pooling(rule: str) -> None:
+    """Raise unless ``rule`` is one of MAX_POOLING.
+
+    Parameters
+    ----------
+    rule : str
+
+    Raises
+    ------
+    ValueError
+        For anything but "exact", "gate" and "or".
+    """
+    if rule not in MAX_POOLING:
+        raise ValueError(f'max_pooling is {rule!r}; choose "exact", "gate" or "or".')
 
 
 def check_reset(reset: str) -> None:

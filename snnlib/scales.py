@@ -1,4 +1,4 @@
-"""Scales of activations, one a weight layer or one a channel (chapter 5).
+"""Scales of activations, one a layer of neurons or one a channel (chapter 5).
 
 A scale says how large a layer's activations are.  Weights and thresholds are
 balanced by multiplying and dividing with them; here is how.
@@ -9,17 +9,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from snnlib.models import weighted_layers
+from snnlib.graph import ChannelScale, Graph
 
 
-def check_scales(cnn: nn.Sequential, scales: Sequence[Tensor]) -> list[Tensor]:
+def check_scales(graph: Graph, scales: Sequence[Tensor]) -> list[Tensor]:
     """The scales as float64 tensors, once checked.
 
     Parameters
     ----------
-    cnn : nn.Sequential
+    graph : Graph
+        Of the network.
     scales : sequence of Tensor
-        One positive number, or [channels], a weight layer.
+        One positive number, or [channels], for each layer of neurons with weights.
 
     Returns
     -------
@@ -29,55 +30,59 @@ def check_scales(cnn: nn.Sequential, scales: Sequence[Tensor]) -> list[Tensor]:
     Raises
     ------
     ValueError
-        Unless there is one positive scale a weight layer, and the last is one number.
+        Unless there is one positive scale a layer, and the last is one number.
     """
-    layers = weighted_layers(cnn)
-    if len(scales) != len(layers):
-        names = ", ".join(name for name, _ in layers)
-        raise ValueError(f"{len(scales)} scales for {len(layers)} weight layers; give {names}.")
+    stages = graph.scaled
+    if len(scales) != len(stages):
+        names = ", ".join(stage.name for stage in stages)
+        raise ValueError(f"{len(scales)} scales for {len(stages)} weight layers; give {names}.")
     scales = [torch.as_tensor(scale, dtype=torch.float64) for scale in scales]
-    for (name, layer), scale in zip(layers, scales, strict=True):
-        if scale.ndim and scale.shape != layer.weight.shape[:1]:
+    for stage, scale in zip(stages, scales, strict=True):
+        if scale.ndim and scale.shape != (stage.channels or len(scale),):
             raise ValueError(
-                f"the scale of {name} has shape {list(scale.shape)}; "
-                f"give one number or [{len(layer.weight)}]."
+                f"the scale of {stage.name} has shape {list(scale.shape)}; "
+                f"give one number or [{stage.channels}]."
             )
         if not (torch.isfinite(scale) & (scale > 0)).all():
-            raise ValueError(f"the scale of {name} is {scale.min():.4g}; scales must be above 0.")
+            raise ValueError(
+                f"the scale of {stage.name} is {scale.min():.4g}; scales must be above 0."
+            )
     if scales and scales[-1].ndim:
         raise ValueError("the last scale must be one number, or the decisions would change.")
     return scales
 
 
-def input_factors(scale: Tensor, layer: nn.Conv2d | nn.Linear) -> Tensor:
+def input_factors(scale: Tensor, layer: nn.Conv2d | nn.Linear | ChannelScale) -> Tensor:
     """A scale of the layer before, shaped to multiply the inputs of ``layer.weight``.
 
     Parameters
     ----------
     scale : Tensor [] or [C]
         One a channel: a linear layer sees each channel's pixels side by side.
-    layer : nn.Conv2d or nn.Linear
+    layer : nn.Conv2d, nn.Linear or ChannelScale
 
     Returns
     -------
     Tensor
-        [], [in_features], or [out, in / groups, 1, 1] for a convolution.
+        [], [in_features], [out, in / groups, 1, 1] for a convolution, or [C, 1].
     """
     if scale.ndim == 0:
         return scale
     if isinstance(layer, nn.Linear):
         return scale.repeat_interleave(layer.in_features // len(scale))  # [in_features]
+    if isinstance(layer, ChannelScale):
+        return scale.repeat_interleave(max(1, layer.channels // len(scale)))[:, None]  # [C, 1]
     groups = scale.view(layer.groups, -1).repeat_interleave(layer.out_channels // layer.groups, 0)
     return groups[:, :, None, None]  # [out, in / groups, 1, 1]
 
 
-def output_factors(scale: Tensor, layer: nn.Conv2d | nn.Linear) -> Tensor:
+def output_factors(scale: Tensor, layer: nn.Conv2d | nn.Linear | ChannelScale) -> Tensor:
     """A scale of ``layer``, shaped to multiply the outputs of ``layer.weight``.
 
     Parameters
     ----------
     scale : Tensor [] or [out]
-    layer : nn.Conv2d or nn.Linear
+    layer : nn.Conv2d, nn.Linear or ChannelScale
 
     Returns
     -------

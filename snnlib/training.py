@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from snnlib.data import Digits
-from snnlib.models import digit_cnn
+from snnlib.models import deep_cnn, digit_cnn
 from snnlib.storage import load_tensors, save_tensors
 
 ASSETS = Path(__file__).parent / "assets"
@@ -41,7 +41,8 @@ class Recipe:
     augment : bool
         Turn, scale, shift and shear each image a little, anew in each epoch.
     dropout : float
-        Share of the last layer's inputs silenced while training, in [0, 1).
+        Share of the last layer's inputs silenced while training, in [0, 1); of an
+        nn.Sequential.  Any other network has nn.Dropout where it needs it.
 
     Raises
     ------
@@ -86,7 +87,9 @@ BETTER = Recipe(
 RECIPES = {  # what the shipped weights were trained with
     "digits": replace(BETTER, epochs=60),
     "mnist": replace(BETTER, epochs=30, batch_size=100),
+    "deep": replace(BETTER, epochs=15, batch_size=100, dropout=0.0),  # it has an nn.Dropout
 }
+NETWORKS = {"digits": digit_cnn, "mnist": digit_cnn, "deep": deep_cnn}
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ class Evaluation:
 
 
 def fit(
-    cnn: nn.Sequential,
+    cnn: nn.Module,
     digits: Digits,
     recipe: Recipe = Recipe(),
     *,
@@ -141,7 +144,7 @@ def fit(
 
     Parameters
     ----------
-    cnn : nn.Sequential
+    cnn : nn.Module
     digits : Digits
     recipe : Recipe
     validation : Digits, optional
@@ -160,10 +163,15 @@ def fit(
     Raises
     ------
     ValueError
-        Where the images do not fit the network, or if the loss stops being a number
-        (then the learning rate is too high).
+        Where the images or the recipe's dropout do not fit the network, or if the loss
+        stops being a number (then the learning rate is too high).
     """
     check_fit(cnn, digits)
+    if recipe.dropout and not isinstance(cnn, nn.Sequential):
+        raise ValueError(
+            f"dropout is {recipe.dropout}, but a {type(cnn).__name__} does not say which layer is "
+            "its last; give dropout=0.0 and the network an nn.Dropout."
+        )
     batches = math.ceil(len(digits) / recipe.batch_size)
     optimizer, scheduler = _optimizer(cnn, recipe, batches)
     history = History()
@@ -271,18 +279,19 @@ def check_fit(cnn: nn.Module, digits: Digits) -> None:
         )
 
 
-def load_trained_cnn(name: str = "digits") -> nn.Sequential:
-    """``digit_cnn()`` with shipped weights.
+def load_trained_cnn(name: str = "digits") -> nn.Module:
+    """``digit_cnn()`` or ``deep_cnn()`` with shipped weights.
 
     Parameters
     ----------
     name : str
         "digits": trained on the 5,000 images of load_digits("train"); "mnist": on all
-        60,000.  ``RECIPES`` holds how, ``trained_facts`` what came of it.
+        60,000; "deep": ``deep_cnn()``, on all 60,000.  ``RECIPES`` holds how,
+        ``trained_facts`` what came of it.
 
     Returns
     -------
-    nn.Sequential
+    nn.Sequential or DeepCNN
 
     Raises
     ------
@@ -291,8 +300,8 @@ def load_trained_cnn(name: str = "digits") -> nn.Sequential:
     FileNotFoundError
         For a missing file.
     """
-    cnn = digit_cnn()
     tensors, _ = load_tensors(weights_file(name))
+    cnn = NETWORKS[name]()
     cnn.load_state_dict(tensors)
     return cnn.eval()
 
@@ -313,13 +322,13 @@ def trained_facts(name: str = "digits") -> dict:
     return load_tensors(weights_file(name))[1]
 
 
-def save_trained_cnn(path: str | Path, cnn: nn.Sequential, facts: dict) -> None:
+def save_trained_cnn(path: str | Path, cnn: nn.Module, facts: dict) -> None:
     """Write weights and the facts about them to one file, whole or not at all.
 
     Parameters
     ----------
     path : str or Path
-    cnn : nn.Sequential
+    cnn : nn.Module
     facts : dict
         As made by ``facts_of``.
     """
@@ -405,7 +414,7 @@ def _optimizer(cnn: nn.Module, recipe: Recipe, batches: int) -> tuple:
 
 
 def _train_epoch(
-    cnn: nn.Sequential, digits: Digits, recipe: Recipe, optimizer, scheduler
+    cnn: nn.Module, digits: Digits, recipe: Recipe, optimizer, scheduler
 ) -> tuple[float, float]:
     """One pass over the images in a new order; mean loss and accuracy along the way."""
     cnn.train()
@@ -425,8 +434,10 @@ def _train_epoch(
     return loss_sum / len(digits), right / len(digits)
 
 
-def _scores(cnn: nn.Sequential, images: Tensor, dropout: float) -> Tensor:
+def _scores(cnn: nn.Module, images: Tensor, dropout: float) -> Tensor:
     """Outputs while training: dropout stands before the last layer, and only here."""
+    if not dropout:
+        return cnn(images)
     *hidden, output = cnn
     for layer in hidden:
         images = layer(images)

@@ -16,9 +16,10 @@ from snnlib.balancing import activation_scales, normalize_weights
 from snnlib.conversion import convert
 from snnlib.data import Digits
 from snnlib.early_exit import ExitCurve, MarginStop
-from snnlib.encoding import PoissonEncoder
-from snnlib.neurons import RESETS, if_step
-from snnlib.simulation import SimulationResult, simulate
+from snnlib.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.experiments import error_pieces
+from snnlib.neurons import MAX_POOLING, RESETS, MaxPooling, if_step
+from snnlib.simulation import Encoder, SimulationResult, simulate
 from snnlib.training import evaluate
 
 
@@ -104,6 +105,43 @@ def confusion_slider(result: SimulationResult, class_names: tuple[str, ...]) -> 
     return _panel(lambda step: plotting.plot_confusion_at(result, class_names, step), step=step)
 
 
+def pieces_slider(
+    cnn: nn.Sequential, layer: str, train_images: Tensor, images: Tensor
+) -> ipywidgets.Widget:
+    """Chapter 7: the error of a layer in pieces, by percentile, time steps and input.
+
+    Parameters
+    ----------
+    cnn : nn.Sequential
+        The network to convert.
+    layer : str
+        The name of a layer that spikes.
+    train_images : Tensor [N, C, H, W]
+        To take the scales from.
+    images : Tensor [N, C, H, W]
+        To show; about ten, to stay quick.
+    """
+
+    def draw(percentile: float, steps: int, encoder: Encoder) -> Figure:
+        scales = activation_scales(cnn, train_images, percentile=percentile)
+        snn = convert(cnn, thresholds=scales)
+        errors = error_pieces(cnn, snn, images, steps, encoder=encoder)
+        return plotting.plot_pieces(f"{layer}, {percentile:g} %, T = {steps}", errors[layer])
+
+    inputs = {"random spikes": PoissonEncoder(1.0), "constant current": ConstantEncoder()}
+    late = {"continuous_update": False}
+    return _panel(
+        draw,
+        percentile=ipywidgets.SelectionSlider(
+            options=(50, 80, 90, 95, 99, 99.9, 100), value=99, description="percentile", **late
+        ),
+        steps=ipywidgets.SelectionSlider(
+            options=(1, 2, 4, 8, 16, 32, 64), value=8, description="steps T", **late
+        ),
+        encoder=ipywidgets.ToggleButtons(options=inputs, description="input"),
+    )
+
+
 def exit_slider(
     curves: dict[str, ExitCurve], result: SimulationResult, stop: MarginStop
 ) -> ipywidgets.Widget:
@@ -124,6 +162,37 @@ def exit_slider(
     return _panel(
         lambda margin: plotting.plot_exit(curves, result, MarginStop(margin)), margin=margin
     )
+
+
+def pool_slider(rates: Tensor, *, steps: int = 24) -> ipywidgets.Widget:
+    """Chapter 9: the three max pools of a window of random spikes, by the rates of its inputs.
+
+    Parameters
+    ----------
+    rates : Tensor [n]
+        Of the inputs, where the sliders begin [spikes/step].
+    steps : int
+    """
+
+    def draw(seed: int, **changed: float) -> Figure:
+        generator = torch.Generator().manual_seed(seed)
+        chance = torch.rand(steps, len(rates), generator=generator)
+        inputs = (chance < torch.tensor(list(changed.values()))).float()  # [T, n]
+        return plotting.plot_pool_counts(inputs, {r: _pooled(inputs, r) for r in MAX_POOLING})
+
+    look = {"min": 0, "max": 1, "step": 0.05, "continuous_update": False}
+    sliders = {
+        f"input {i}": ipywidgets.FloatSlider(rate, description=f"input {i}", **look)
+        for i, rate in enumerate(rates.tolist(), start=1)
+    }
+    seed = ipywidgets.IntSlider(4, 0, 99, description="seed", continuous_update=False)
+    return _panel(draw, **sliders, seed=seed)
+
+
+def _pooled(inputs: Tensor, rule: str) -> Tensor:
+    """Spikes [T] of a max pool over all inputs [T, n]."""
+    pool = MaxPooling(nn.MaxPool2d((1, inputs.shape[1])), rule)
+    return torch.cat([pool(spikes.view(1, 1, 1, -1)).flatten() for spikes in inputs])
 
 
 def _trace(currents: Tensor, threshold: float, reset: str) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from nets import conv, linear, tiny_cnn
 from torch import nn
 
-from snnlib import check_constraints, convert, digit_cnn
+from snnlib import ResidualBlock, check_constraints, convert, deep_cnn, digit_cnn
 
 
 def mended(**changes) -> nn.Sequential:
@@ -51,6 +51,34 @@ def test_making_a_network_leaves_the_random_state_as_it_was():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_the_deep_network_has_what_chapter_3_rules_out():
+    cnn = deep_cnn()
+    kinds = [type(layer) for layer in cnn.modules()]
+    assert sum(kind in (nn.Conv2d, nn.Linear) for kind in kinds) == 8
+    assert kinds.count(nn.BatchNorm2d) == 5
+    assert {nn.MaxPool2d, nn.Dropout, ResidualBlock} <= set(kinds)
+    assert cnn.conv.bias is not None
+    assert cnn(torch.zeros(3, 1, 28, 28)).shape == (3, 10)
+    assert check_constraints(cnn) == ["The network is a DeepCNN; write it as one nn.Sequential."]
+
+
+@pytest.mark.parametrize(("outputs", "stride"), [(4, 1), (4, 2), (6, 1), (6, 2)])
+def test_a_residual_block_adds_what_came_in(outputs, stride):
+    block, x = ResidualBlock(4, outputs, stride).eval(), torch.rand(2, 4, 8, 8)
+    torch.nn.init.zeros_(block.norm2.weight)  # the convolutions give nothing
+    with torch.no_grad():
+        assert torch.equal(block(x), block.shortcut(x).relu())
+    assert isinstance(block.shortcut, nn.Identity) == ((outputs, stride) == (4, 1))
+
+
+def test_a_seed_gives_the_same_deep_network_and_leaves_the_random_state():
+    before = torch.get_rng_state()
+    weight = deep_cnn(seed=1).output.weight
+    assert torch.equal(weight, deep_cnn(seed=1).output.weight)
+    assert not torch.equal(weight, deep_cnn(seed=2).output.weight)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_the_network_of_the_course_can_be_converted():
     assert check_constraints(digit_cnn()) == []
 
@@ -72,12 +100,18 @@ def test_networks_of_other_shapes_are_allowed():
     [
         (mended(conv2=nn.Conv2d(12, 64, 5)), r"Layer conv2 \(Conv2d\) has a bias.*bias=False"),
         (mended(output=nn.Linear(1024, 10)), r"Layer output \(Linear\) has a bias.*bias=False"),
-        (mended(relu1=nn.Sigmoid()), r"Layer relu1 \(Sigmoid\) cannot be.*use nn.ReLU"),
-        (mended(relu2=nn.Tanh()), r"Layer relu2 \(Tanh\) cannot be.*use nn.ReLU"),
-        (mended(relu2=nn.LeakyReLU()), r"Layer relu2 \(LeakyReLU\) cannot be.*use nn.ReLU"),
-        (mended(pool1=nn.MaxPool2d(2)), r"Layer pool1 \(MaxPool2d\) cannot.*use nn.AvgPool2d"),
-        (mended(relu1=nn.BatchNorm2d(12)), r"Layer relu1 \(BatchNorm2d\) cannot.*without it"),
-        (mended(softmax=nn.Softmax(1)), r"Layer softmax \(Softmax\) cannot.*drop it"),
+        (mended(relu1=nn.Sigmoid()), r"Layer relu1 \(Sigmoid\) does not convert.*use nn.ReLU"),
+        (mended(relu2=nn.Tanh()), r"Layer relu2 \(Tanh\) does not convert.*use nn.ReLU"),
+        (mended(relu2=nn.LeakyReLU()), r"Layer relu2 \(LeakyReLU\) does not convert.*use nn.ReLU"),
+        (
+            mended(pool1=nn.MaxPool2d(2)),
+            r"Layer pool1 \(MaxPool2d\) does not convert.*use nn.AvgPool2d",
+        ),
+        (
+            mended(relu1=nn.BatchNorm2d(12)),
+            r"Layer relu1 \(BatchNorm2d\) does not .*without it",
+        ),
+        (mended(softmax=nn.Softmax(1)), r"Layer softmax \(Softmax\) does not convert.*drop it"),
         (mended(relu2=nn.PReLU()), r"Layer relu2 \(PReLU\) is unknown here; use Conv2d, Linear"),
         (mended(relu1=nn.Upsample(24)), r"Layer relu1 \(Upsample\) is unknown here"),
         (mended(pool2=nn.AvgPool2d(2, ceil_mode=True)), r"Layer pool2 .*use ceil_mode=False"),

@@ -6,13 +6,17 @@ from dataclasses import dataclass, field, replace
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from matplotlib.text import Text
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Annotation, Text
 
 from snnlib import (
+    ConstantEncoder,
+    Diagnosis,
     History,
     MarginStop,
     PoissonEncoder,
     convert,
+    deep_cnn,
     digit_cnn,
     exit_curve,
     plotting,
@@ -20,6 +24,10 @@ from snnlib import (
     simulate,
     stopping_steps,
 )
+from snnlib.diagnosis import LayerDiagnosis, Piece, Suggestion
+from snnlib.experiments import PIECES, LayerErrors
+from snnlib.sweep import Sweep, all_cells
+from snnlib.tracing import trace
 
 NAMES = tuple("0123456789")
 IMAGE = torch.rand(1, 28, 28, generator=torch.Generator().manual_seed(0))
@@ -28,6 +36,24 @@ POTENTIAL = torch.tensor([0.3, 0.6, 0.2, 0.9, 0.4, 0.1])  # [T]
 LAYERS = {"conv1": torch.rand(50) * 2, "conv2": torch.rand(40) * 3, "output": torch.rand(10)}
 COUNTS = {name: torch.ones(5) for name in ("input", "conv1", "conv2")}  # {layer: [T]}
 TIMES = [(1000.0, 3e-6), (2000.0, 4e-6), (3000.0, 5e-6)]  # operations, seconds
+PARTS = {
+    name: Piece(0.0, 0.1, share) for name, share in zip(PIECES, (0, 0.7, 0.3, 0, 0, 0), strict=True)
+}
+CONV1 = LayerDiagnosis("conv1", 50, 0.9, 0.5, Piece(0.0, 0.1), PARTS, (), (), (1,), 1.5)
+EVIDENCE = Suggestion(99.0, 2, {99.0: {1: 0.5, 2: 0.9, 4: 0.9}, 100.0: {1: 0.4, 2: 0.8, 4: 0.9}})
+DIAGNOSIS = Diagnosis(
+    (CONV1,), 9, 2, ConstantEncoder(), 0.9, "clipping", "scales too small", EVIDENCE
+)
+RATES = torch.arange(8) / 4  # of 8 neurons in 4 steps, if they could
+ERRORS = LayerErrors(
+    RATES,
+    RATES.clamp(max=1),
+    {
+        name: (RATES.clamp(max=1) - RATES) * (name == "clipping")
+        for name in PIECES  # the only cause
+    },
+)
+SWEEP = Sweep({cell: {1: 0.5 + 0.01 * cell.seed, 8: 0.9} for cell in all_cells(2)}, {})
 HISTORY = History((2.0, 1.0, 0.5), (0.7, 0.8, 0.9), (0.65, 0.75, 0.85))
 RACE = (
     {
@@ -115,6 +141,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda result, recording, digits: (recording, NAMES, 7),
         ["time step", "output spikes so far", "a 7", "?"],
     ),
+    "plot_diagnosis": (
+        lambda *_: (DIAGNOSIS,),
+        ["conv1: error 0.100", "share of", "clipping", "cause: scales", "99 %", "suggested"],
+    ),
     "plot_digits": (lambda *_: (IMAGE.expand(3, 1, 28, 28), ["a", "b", "c"]), ["a", "b", "c"]),
     "plot_energy": (
         lambda *_: ([1, 40], {"spikes": {"int8": [0.1, 2]}}, [0.05, 0.06], {"int8": [2, 0.05]}),
@@ -141,6 +171,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda *_: (torch.stack([SPIKES] * 3, 1), torch.rand(3), POTENTIAL, SPIKES, POTENTIAL),
         ["time step", "membrane potential", "threshold"],
     ),
+    "plot_orders": (
+        lambda *_: ({"early": (SPIKES, SPIKES, POTENTIAL), "late": (SPIKES, SPIKES, POTENTIAL)},),
+        ["time step", "[threshold units]", "early: 3 spikes", "late", "input", "threshold"],
+    ),
     "plot_output_counts": (
         lambda *_: ({"before": torch.arange(10), "after": torch.arange(10)}, 7),
         ["class", "output spikes in 40 steps", "before"],
@@ -149,6 +183,14 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda result, *_: (LAYERS, [torch.tensor(1.5)] * 3, result, 0.98),
         ["conv1: scale 1.50", "activation", "time step", "test accuracy"],
     ),
+    "plot_piece_curves": (
+        lambda *_: ({"a": {"clipping": [0.1, 0.1], "error": [0.2, 0.1]}, "b": {}}, [1, 99.9]),
+        ["clipping", "error", "99.9", "steps", "RMS"],
+    ),
+    "plot_pieces": (
+        lambda *_: ("conv2", ERRORS),
+        ["conv2", "activation / scale", "rate [spikes/step]", "RMS [spikes/step]", "clipping"],
+    ),
     "plot_pixel_histogram": (
         lambda result, recording, digits: (digits.images,),
         ["grey level, 0 black to 255 white", "share of pixels"],
@@ -156,6 +198,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
     "plot_pixel_values": (
         lambda *_: (IMAGE, slice(4, 8), slice(6, 10)),
         ["column [pixels]", "row [pixels]", str(round(IMAGE[0, 4, 6].item() * 255))],
+    ),
+    "plot_pool_counts": (
+        lambda *_: (torch.stack([SPIKES, 1 - SPIKES], 1), {"exact": SPIKES, "or": SPIKES + 0.5}),
+        ["time step", "spikes so far", "input 2", "largest input: 3", "exact: 3", "or: 6"],
     ),
     "plot_pooling": (
         lambda *_: ({"apart": (SPIKES, 1 - SPIKES), "together": (SPIKES, SPIKES)},),
@@ -190,6 +236,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda *_: ({"a": [0.1, 0.1, 0.1]}, {"a": HISTORY}),
         ["epoch", "learning rate", "accuracy while training"],
     ),
+    "plot_responses": (
+        lambda *_: (RATES, {"clipping": RATES.clamp(max=1), "b": RATES}),
+        ["activation / scale", "rate [spikes/step]", "clipping", "error", "ReLU"],
+    ),
     "plot_scale_curves": (
         lambda result, *_: ({"maximum": result, "99.9 %": result}, 0.98),
         ["time step", "test accuracy", "maximum", "CNN"],
@@ -202,6 +252,14 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda *_: ((torch.arange(9.0), torch.arange(9.0)), (torch.ones(9), torch.ones(9))),
         ["spikes in 20 steps", "share of windows", "steps between spikes"],
     ),
+    "plot_stages": (
+        lambda *_: (trace(deep_cnn().eval(), (1, 28, 28)),),
+        ["input", "block1.conv2", "identity", "convolution\n1 x 1, stride 2", "max pool", "+ bias"],
+    ),
+    "plot_sweep": (
+        lambda *_: (SWEEP, 0.98),
+        ["time steps", "wrong decisions", "Poisson input, reset zero", "channel-wise", "CNN"],
+    ),
     "plot_switches": (
         lambda result, *_: (dict.fromkeys(("example", "a", "b", "c", "d"), result),),
         ["time step", "test accuracy", "a", "b", "c", "d", "example"],
@@ -211,7 +269,11 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         ["operations per image, step [thousand]", "time per image, step [µs]", '"event"'],
     ),
 }
-OPTIONS = {"plot_output_counts": {"steps": 40}, "plot_spike_statistics": {"window": 20}}
+OPTIONS = {
+    "plot_output_counts": {"steps": 40},
+    "plot_piece_curves": {"xlabel": "steps", "ylabel": "RMS"},
+    "plot_spike_statistics": {"window": 20},
+}
 
 
 def test_every_figure_of_the_course_is_in_this_gallery():
@@ -337,6 +399,24 @@ def test_the_steps_used_are_counted_and_the_rule_has_its_place(result):
     assert heights == torch.bincount(stopping_steps(result, stop), minlength=7).tolist()
 
 
+def test_a_drawn_network_has_a_box_a_stage_and_an_arrow_a_path():
+    graph = trace(deep_cnn().eval(), (1, 28, 28))
+    (ax,) = plotting.plot_stages(graph).axes
+    paths = [path for stage in graph.stages for path in stage.paths]
+    boxes = [patch for patch in ax.patches if isinstance(patch, FancyBboxPatch)]
+    assert len(boxes) == 1 + len(graph.stages) == 10
+    arrows = [text for text in ax.texts if isinstance(text, Annotation)]
+    assert len(arrows) == len(paths) == 11
+
+
+def test_pools_are_counted_step_by_step():
+    inputs = torch.stack([SPIKES, SPIKES.flip(0)], 1)
+    _, counts = plotting.plot_pool_counts(inputs, {"exact": SPIKES}).axes
+    largest, exact = (line.get_ydata().tolist() for line in counts.lines)
+    assert largest == [1, 2, 2, 3, 3, 3]
+    assert exact == [0, 0, 1, 1, 2, 3]
+
+
 def test_live_curves_grow_and_replace_points(monkeypatch):
     handle = Handle()
     monkeypatch.setattr("snnlib.plotting.live.display", handle)
@@ -380,9 +460,36 @@ def test_live_figures_work_outside_a_notebook_too(make, capsys):
         plotting.LiveCurves(["a"], xlabel="x", ylabel="y", xmax=5).add(1, 0.5)
 
 
+def test_a_diagnosis_without_a_suggestion_is_drawn_too():
+    (ax,) = plotting.plot_diagnosis(replace(DIAGNOSIS, suggestion=None)).axes
+    assert [bar.get_width() for bar in ax.patches] == pytest.approx([0.7, 0.3])
+
+
 def test_drawing_leaves_results_as_they_were(result, recording):
     before = result.confusion.clone(), recording.spikes["conv1"].clone()
     plotting.plot_confusion_at(result, NAMES, 2)
     plotting.plot_raster(recording)
     assert torch.equal(result.confusion, before[0])
     assert torch.equal(recording.spikes["conv1"], before[1])
+
+
+def test_a_piece_that_is_not_there_has_no_bar_and_the_others_their_size():
+    _, bars = plotting.plot_pieces("conv2", ERRORS).axes
+    assert [label.get_text() for label in bars.get_yticklabels()] == ["clipping", "error"]
+    rms = (RATES.clamp(max=1) - RATES).square().mean().sqrt().item()
+    assert [bar.get_width() for bar in bars.patches] == pytest.approx([rms, rms])
+
+
+def test_a_logarithmic_axis_leaves_out_a_piece_of_0_and_its_places_of_0():
+    panels = {"a": {"noise": [0.0, 0.0], "unevenness": [0.0, 0.2]}}
+    (ax,) = plotting.plot_piece_curves(panels, [1, 2], xlabel="x", ylabel="y").axes
+    (line,) = ax.lines
+    assert line.get_label() == "unevenness"
+    assert line.get_ydata() == pytest.approx([float("nan"), 0.2], nan_ok=True)
+
+
+def test_a_sweep_shows_the_mean_over_seeds_as_wrong_decisions():
+    axes = plotting.plot_sweep(SWEEP, 0.98).axes
+    assert len(axes) == 4
+    for ax in axes[2:]:  # random spikes: two seeds, 0.50 and 0.51 after one step
+        assert ax.lines[0].get_ydata() == pytest.approx([0.495, 0.1])

@@ -1,4 +1,4 @@
-"""What the README promises of the shipped weights, measured in full: about two minutes."""
+"""What the README promises of the shipped weights, measured in full: about four minutes."""
 
 import pytest
 import torch
@@ -17,8 +17,11 @@ from snnlib import (
     simulate,
     trained_facts,
 )
+from snnlib.quantized import load_quantized_cnn, quantized_facts, restore_relu
+from snnlib.sweep import Cell, Setting, all_cells, load_sweep, run_cell
 
 POINT = 0.01  # one percentage point
+ENCODERS = pytest.mark.parametrize("encoder", [PoissonEncoder(1.0), ConstantEncoder()])
 EXAMPLE = {"reset": "zero", "initial_potential": 0.0, "pooling": "spiking", "readout": "spikes"}
 
 
@@ -54,6 +57,18 @@ def balanced(mnist):
     """Scaled by the 99th percentile of the activations on the 5,000 training images."""
     scales = activation_scales(mnist, load_digits("train").images, percentile=99.0)
     return normalize_weights(mnist, scales)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    return load_trained_cnn("deep")
+
+
+@pytest.fixture(scope="module")
+def deep_snn(deep):
+    """As chapter 9 converts it, with scales of all 5,000 training images."""
+    scales = activation_scales(deep, load_digits("train").images, percentile=99.9)
+    return convert(normalize_weights(deep, scales))
 
 
 def gap(result, step, cnn_accuracy):
@@ -97,6 +112,25 @@ def test_constant_currents_come_within_0_1_points_in_3_steps(balanced, test_imag
     assert gap(result, 3, cnn_accuracy) <= 0.1 * POINT
 
 
+def test_the_deep_network_is_right_in_99_4_percent_of_10000(deep, test_images):
+    accuracy = evaluate(deep, test_images).accuracy
+    assert accuracy >= 0.994
+    assert accuracy == pytest.approx(trained_facts("deep")["accuracy_on_10000"], abs=2e-4)
+
+
+@ENCODERS
+def test_the_deep_network_comes_within_0_3_points_in_64_steps(deep, deep_snn, encoder):
+    images = load_digits("test")
+    assert len(images) == 5000
+    result = simulate(deep_snn, images, steps=64, encoder=encoder)
+    assert gap(result, 64, evaluate(deep, images).accuracy) <= 0.3 * POINT
+
+
+@ENCODERS
+def test_both_engines_give_the_same_for_the_deep_network(deep_snn, encoder):
+    assert_same(deep_snn, load_digits("test", per_class=10).images, steps=64, encoder=encoder)
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 def test_both_engines_give_the_same_for_1000_images_and_40_steps(name):
     cnn, scaled_on = load_trained_cnn("digits"), load_digits("train", per_class=100)
@@ -115,3 +149,25 @@ def test_early_exit_needs_few_steps_and_loses_at_most_0_1_points(
     full, stopped = (simulate(snn, test_images, **run, stop=rule) for rule in (None, stop))
     assert stopped.steps_used.double().mean() <= mean_steps
     assert stopped.accuracy[-1] >= full.accuracy[-1] - 0.1 * POINT
+
+
+def test_a_network_fine_tuned_for_few_steps_is_right_in_99_35_percent_after_1_and_99_5_after_2(
+    test_images,
+):
+    cnn, scales = restore_relu(load_quantized_cnn("mnist_qcfs"))
+    snn = convert(cnn, thresholds=scales)
+    accuracy = simulate(snn, test_images, steps=4, encoder=ConstantEncoder()).accuracy
+    assert accuracy[0] >= 0.9935
+    assert accuracy[1] >= 0.995
+    facts = quantized_facts("mnist_qcfs")
+    for steps in (1, 2, 4):
+        known = facts[f"accuracy_on_10000_after_{steps}"]
+        assert accuracy[steps - 1].item() == pytest.approx(known, abs=2e-4)
+
+
+@pytest.mark.parametrize("balancing", ["none", "percentile"])
+def test_the_shipped_table_is_what_a_run_gives(balancing):
+    sweep = load_sweep()
+    assert set(sweep.accuracy) == set(all_cells())
+    cell = Cell(balancing, "subtract", "constant")
+    assert sweep.accuracy[cell] == pytest.approx(run_cell(cell, Setting()), abs=2e-4)

@@ -7,9 +7,11 @@ from nets import conv, linear
 from torch import nn
 
 from snnlib import (
+    DeepCNN,
     Digits,
     Recipe,
     StorageError,
+    deep_cnn,
     digit_cnn,
     evaluate,
     fit,
@@ -34,7 +36,7 @@ def same_weights(a, b):
 @pytest.fixture
 def assets(tmp_path, monkeypatch):
     """A copy of the shipped weights, in place of them."""
-    for name in ("digits", "mnist"):
+    for name in training.RECIPES:
         shutil.copy(weights_file(name), tmp_path)
     monkeypatch.setattr(training, "ASSETS", tmp_path)
     return tmp_path
@@ -130,6 +132,19 @@ def test_without_validation_images_nothing_is_validated(train):
     assert fit(digit_cnn(), train[:40], SHORT, progress=False).validation_accuracy == ()
 
 
+def test_a_network_of_any_form_is_trained_in_training_mode(train):
+    cnn = deep_cnn()
+    fit(cnn, train[:80], SHORT, progress=False)
+    norms = [layer for layer in cnn.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    assert [int(norm.num_batches_tracked) for norm in norms] == [4] * 5  # 2 epochs of 2 batches
+
+
+def test_dropout_of_a_recipe_needs_a_last_layer(train):
+    recipe = Recipe(dropout=0.5)
+    with pytest.raises(ValueError, match=r"dropout is 0.5, but a DeepCNN does.*dropout=0.0"):
+        fit(deep_cnn(), train[:40], recipe, progress=False)
+
+
 def test_a_loss_that_is_no_number_is_an_error_that_names_the_learning_rate(train):
     with pytest.raises(ValueError, match=r"lower lr \(now 1e\+20\)"):
         fit(digit_cnn(), train[:80], Recipe(lr=1e20), progress=False)
@@ -192,7 +207,7 @@ def test_undecided_images_are_in_no_cell_of_the_confusion():
     assert confusion.tolist() == [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist"])
+@pytest.mark.parametrize("name", training.RECIPES)
 def test_shipped_weights_know_how_they_were_made(name):
     facts = trained_facts(name)
     assert Recipe(**facts["recipe"]) == training.RECIPES[name]
@@ -203,6 +218,13 @@ def test_the_shipped_weights_are_loaded_ready_to_predict():
     cnn = load_trained_cnn("mnist")
     assert not cnn.training
     assert not same_weights(cnn.state_dict(), load_trained_cnn("digits").state_dict())
+
+
+def test_the_deep_network_is_loaded_with_its_batch_norms_settled():
+    cnn = load_trained_cnn("deep")
+    assert isinstance(cnn, DeepCNN)
+    assert not any(module.training for module in cnn.modules())
+    assert (cnn.norm.running_var != 1).all()
 
 
 def test_unknown_weights_are_refused():

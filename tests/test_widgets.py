@@ -12,6 +12,8 @@ from snnlib.widgets import (
     exit_slider,
     neuron_slider,
     percentile_slider,
+    pieces_slider,
+    pool_slider,
     spike_image_slider,
 )
 
@@ -83,6 +85,21 @@ def test_the_percentile_slider_shows_the_scales_and_their_accuracy(figures, cnn,
     assert texts_of(figures[0]) != texts_of(figures[1])
 
 
+def test_the_pieces_sliders_change_percentile_steps_and_input(figures, cnn, train, digits):
+    panel = pieces_slider(cnn, "conv2", train.images[:50], digits.images[:3])
+    controls = controls_of(panel)
+    controls["input"].index = 1
+    controls["steps T"].value = 1
+    controls["percentile"].value = 50
+    with_noise, constant, one_step, lower = map(bars_of, figures)
+    assert with_noise == [*constant[:-1], "noise", "error"]
+    assert "unevenness" in constant
+    assert "unevenness" not in one_step
+    assert lower == ["clipping", "quantisation", "error"]
+    assert "conv2, 50 %, T = 1" in texts_of(figures[3])
+    assert len({picture_of(figure) for figure in figures}) == 4
+
+
 def test_the_margin_slider_shows_what_its_margin_costs_and_saves(figures, balanced, digits):
     result = simulate(convert(balanced), digits, steps=10)
     slider = controls_of(exit_slider({"test": exit_curve(result)}, result, MarginStop(0.5)))[
@@ -93,6 +110,20 @@ def test_the_margin_slider_shows_what_its_margin_costs_and_saves(figures, balanc
     assert "margin 10.00" in texts_of(figures[1])
     assert "10.00 steps on average" in texts_of(figures[1])  # no image leads by so much
     assert f"{result.accuracy[-1]:.2%} right" in texts_of(figures[1])
+
+
+def test_the_pool_sliders_change_rates_and_seed(figures):
+    controls = controls_of(pool_slider(torch.tensor([0.5, 0.25]), steps=20))
+    assert list(controls) == ["input 1", "input 2", "seed"]
+    controls["input 1"].value = 1.0
+    controls["input 2"].value = 0.0
+    controls["seed"].value = 7
+    counts = [texts_of(figure) for figure in figures]
+    assert len(counts) == 4
+    for rule in ("largest input", "exact", "gate", "or"):  # one input, so that all rules agree
+        assert f"{rule}: 20" in counts[2]
+        assert f"{rule}: 20" in counts[3]
+    assert counts[0] != counts[1]
 
 
 def test_an_error_while_drawing_is_not_swallowed(figures):
@@ -111,3 +142,9 @@ def spikes_of(figure) -> list[int]:
     """The number of spikes that is written above each spike image."""
     lines = texts_of(figure).splitlines()
     return [int(line.split()[-2]) for line in lines if line.endswith("spikes")]
+
+
+def bars_of(figure) -> list[str]:
+    """What the bars of the last panel stand for."""
+    figure.canvas.draw()
+    return [label.get_text() for label in figure.axes[-1].get_yticklabels()]

@@ -56,8 +56,8 @@ def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tens
             spikes |= {} if encoder.constant else {"input": x}
             kept = yield StepOutput(counts, last.v.clone(), *_tally(spikes, fan_outs))
             if kept is not None and not kept.all():
-                images, index, counts, current = (x[kept] for x in (images, index, counts, current))
-                stream = encoder.stream(images, index)
+                images, index, counts = images[kept], index[kept], counts[kept]
+                stream, current = encoder.stream(images, index), None
                 snn.keep(kept)
     finally:
         snn.reset()

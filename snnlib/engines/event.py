@@ -26,11 +26,13 @@ from snnlib.engines.event_plan import (
     WIDTH,
     Accumulate,
     Gather,
+    Maximum,
     Plan,
     aligned,
     inexpressible,
     make_plan,
 )
+from snnlib.graph import INPUT
 from snnlib.network import SpikingNetwork
 
 CHUNK = 16  # steps that an image takes at once: enough to reuse what is in the cache
@@ -177,8 +179,8 @@ def _compile(plan: Plan) -> None:
     try:
         words, none = np.zeros((0, 1, plan.words), np.uint32), np.zeros((0, 0), np.int32)
         kernels().encode(none, none.ravel(), none.ravel(), 0, words)
-        given = none if isinstance(plan.layers[0], Accumulate) else words
-        _Piece(plan, slice(0, 0)).advance(given, 1)
+        current = none.astype(plan.layers[0].neurons.initial.dtype)
+        _Piece(plan, slice(0, 0)).advance(dict.fromkeys(plan.driven, current), words, 1)
     finally:
         timer.cancel()
 
@@ -219,14 +221,16 @@ class _Batch:
     def chunk(self, first: int, count: int, spread) -> Iterator[StepOutput]:
         """All images through ``count`` steps from ``first``, then the steps one by one."""
         given = self.source.steps(first, count)
-        done = list(spread(lambda piece: piece.advance(given.of(piece.places), count), self.pieces))
+        done = list(
+            spread(lambda piece: piece.advance(*given.of(piece.places), count), self.pieces)
+        )
         potential = torch.from_numpy(np.concatenate([part[0] for part in done], axis=1))
         spikes = torch.from_numpy(np.concatenate([part[1] for part in done], axis=1))  # [T, N, C]
         counts = self.counts + spikes.cumsum(0)
         self.counts = counts[-1]
-        tally = sum(part[2] for part in done)  # [T, layers, 2]
-        arrived = np.column_stack([tally[:, :, 0], spikes.sum((1, 2))])[:, self.spiking].tolist()
-        operations = tally[:, :, 1].sum(1).tolist()
+        counted = sum(part[2] for part in done)  # [T, input and layers]
+        arrived = counted[:, self.spiking].tolist()
+        operations = sum(part[3] for part in done).tolist()
         by_layer = (dict(zip(self.names, row, strict=True)) for row in arrived)
         yield from map(StepOutput, counts.unbind(), potential.unbind(), by_layer, operations)
 
@@ -248,45 +252,70 @@ class _Piece:
         self.states = [(v, awake, rows[mask]) for v, awake, rows in self.states]
         self.places = slice(0, int(mask.sum()))
 
-    def advance(self, words, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Through some steps, given the input.
+    def advance(self, driven: dict[str, np.ndarray], words: np.ndarray, count: int) -> tuple:
+        """Through some steps, given the currents and spikes of the input.
 
-        Returns potentials and spikes of the output [T, images, classes] and, of what
-        arrived at each layer, spikes and synaptic operations [T, layers, 2].
+        Returns potentials and spikes of the output [T, images, classes], the spikes of the
+        input and each layer [T, 1 + layers], and synaptic operations [T].
         """
-        tally = np.zeros((len(self.plan.layers), count, 2), np.int64)
+        layers, outputs = self.plan.layers, {INPUT: words}
+        tally = np.zeros((len(layers), count, 2), np.int64)
+        last = layers[-1].neurons
         trace = np.empty((0, count, 0), self.states[-1][0].dtype)
-        last = self.plan.layers[-1]
-        for layer, state, counted in zip(self.plan.layers, self.states, tally, strict=True):
-            if layer is last:
-                trace = np.empty((self.size, count, last.neurons.layout.size), trace.dtype)
-            words = _advance(layer, words, state, counted, trace)
-        places = last.neurons.layout.places.ravel()
-        bits = np.unpackbits(words.view(np.uint8), axis=2, bitorder="little")
-        potential = (trace[:, :, places] * last.neurons.unit).transpose(1, 0, 2)
-        return potential, bits[:, :, places].transpose(1, 0, 2), tally.transpose(1, 0, 2)
+        for layer, state, counted in zip(layers, self.states, tally, strict=True):
+            if layer is layers[-1]:
+                trace = np.empty((self.size, count, last.layout.size), trace.dtype)
+            arrived = [outputs[source] for source in layer.sources]
+            given = arrived[0] if len(arrived) == 1 else _beside(arrived)
+            current = driven.get(layer.neurons.name)
+            outputs[layer.neurons.name] = _advance(layer, given, current, state, counted, trace)
+        places = last.layout.places.ravel()
+        bits = np.unpackbits(outputs[last.name].view(np.uint8), axis=2, bitorder="little")
+        potential = (trace[:, :, places] * last.unit).transpose(1, 0, 2)
+        spikes = bits[:, :, places].transpose(1, 0, 2)
+        return potential, spikes, self._counts(outputs, tally), tally[:, :, 1].sum(0)
+
+    def _counts(self, outputs: dict[str, np.ndarray], tally: np.ndarray) -> np.ndarray:
+        """Spikes of the input and each layer [T, 1 + layers]: as a kernel counted, or anew."""
+        columns = []
+        for name, words in outputs.items():
+            place = self.plan.counted_at(name)
+            anew = place is None
+            columns.append(np.bitwise_count(words).sum((0, 2)) if anew else tally[place, :, 0])
+        return np.stack(columns, axis=1).astype(np.int64)
 
 
-def _advance(layer, given: np.ndarray, state: tuple, tally: np.ndarray, trace: np.ndarray):
+def _beside(words: list[np.ndarray]) -> np.ndarray:
+    """The spikes of several layers as those of one [N, T, words]; none without a layer."""
+    return np.concatenate(words, axis=2) if words else np.zeros((0, 0, 0), np.uint32)
+
+
+def _advance(layer, given: np.ndarray, current, state: tuple, tally: np.ndarray, trace):
     """One layer of a piece through a chunk; its spikes [N, T, words]."""
-    neurons = layer.neurons.arrays()
-    steps = len(tally)
-    out = np.empty((len(given), steps, layer.neurons.layout.words), np.uint32)
+    neurons, steps = layer.neurons.arrays(), len(tally)
+    drive = layer.neurons.bias if current is None else current
+    out = np.empty((len(state[2]), steps, layer.neurons.layout.words), np.uint32)
     if isinstance(layer, Accumulate):
-        kernels().accumulate(given, neurons, state, out, trace)
+        kernels().accumulate(drive, neurons, state, out, trace)
+    elif isinstance(layer, Maximum):
+        kernels().maximum(given, layer.routes.arrays(), state, out, tally)
     elif isinstance(layer, Gather):
         synapse = (layer.routes.arrays(), layer.windows, layer.weights, layer.safe)
-        kernels().gather(given, *synapse, neurons, state, out, tally, trace)
+        kernels().gather(given, *synapse, neurons, drive, state, out, tally, trace)
     else:
         synapse = (layer.routes.arrays(), layer.weights, layer.shape)
-        kernels().scatter(given, *synapse, neurons, state, out, tally)
+        kernels().scatter(given, *synapse, neurons, drive, state, out, tally)
     return out
 
 
 def _state(layer, images: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Potentials before the first step, a flag for each tile to look at, and whose they are."""
+    places = np.arange(images)
+    if isinstance(layer, Maximum):  # counts
+        sizes = layer.neurons.layout.size, layer.inputs
+        return *(np.zeros((images, size), np.int32) for size in sizes), places
     v = aligned(np.repeat(layer.neurons.initial[None], images, axis=0))
-    return v, np.ones((images, v.shape[1] // layer.neurons.tile), np.uint8), np.arange(images)
+    return v, np.ones((images, v.shape[1] // layer.neurons.tile), np.uint8), places
 
 
 def _source(snn: SpikingNetwork, images: Tensor, encoder, index: Tensor, plan: Plan):
@@ -294,29 +323,38 @@ def _source(snn: SpikingNetwork, images: Tensor, encoder, index: Tensor, plan: P
     if encoder.constant:
         with exact_arithmetic():
             current = snn.input_current(encoder.stream(images, index)(0))
-        return _Currents(current, plan)
+        is_one = isinstance(current, Tensor)
+        return _Currents({snn.layers[0].name: current} if is_one else current, plan)
     if type(encoder) is PoissonEncoder:
         return _Draws(images, encoder, index, plan)
     return _Spikes(images, encoder, index, plan)
 
 
 class _Currents:
-    """A current [N, ...] that never changes, in whole units."""
+    """Currents [N, ...] that never change, in whole units, into one or more layers."""
 
-    def __init__(self, current: Tensor, plan: Plan) -> None:
-        neurons = plan.layers[0].neurons
-        units = current.flatten(1).double().numpy() / neurons.unit
-        self.current = np.zeros((len(units), neurons.layout.size), np.int32)
-        self.current[:, : units.shape[1]] = units
+    def __init__(self, currents: dict[str, Tensor], plan: Plan) -> None:
+        self.currents = {}
+        for layer in plan.layers:
+            neurons = layer.neurons
+            if neurons.name in currents:
+                units = currents[neurons.name].flatten(1).double().numpy() / neurons.unit
+                rows = np.zeros((len(units), neurons.layout.size), neurons.initial.dtype)
+                rows[:, neurons.layout.above + neurons.layout.places.ravel()] = units
+                self.currents[neurons.name] = aligned(rows)
+        self.images = len(units)
 
     def keep(self, mask: np.ndarray) -> None:
-        self.current = self.current[mask]
+        self.currents = {name: rows[mask] for name, rows in self.currents.items()}
+        self.images = int(mask.sum())
 
     def steps(self, first: int, count: int) -> "_Currents":
+        self.nothing = np.zeros((self.images, count, 0), np.uint32)
         return self
 
-    def of(self, places: slice) -> np.ndarray:
-        return self.current[places]
+    def of(self, places: slice) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        parts = {name: rows[places] for name, rows in self.currents.items()}
+        return parts, self.nothing[places]
 
 
 class _Draws:
@@ -337,11 +375,11 @@ class _Draws:
         self.first, self.count = first, count
         return self
 
-    def of(self, places: slice) -> np.ndarray:
+    def of(self, places: slice) -> tuple[dict[str, np.ndarray], np.ndarray]:
         levels = self.levels[places]
         spikes = np.empty((len(levels), self.count, self.words), np.uint32)
         kernels().encode(levels, self.pixel_keys, self.image_keys[places], self.first, spikes)
-        return spikes
+        return {}, spikes
 
 
 class _Spikes:
@@ -359,8 +397,8 @@ class _Spikes:
         self.words = np.stack([self._step(t) for t in range(first, first + count)], axis=1)
         return self
 
-    def of(self, places: slice) -> np.ndarray:
-        return np.ascontiguousarray(self.words[places])
+    def of(self, places: slice) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        return {}, np.ascontiguousarray(self.words[places])
 
     def _step(self, step: int) -> np.ndarray:
         """[N, words]"""

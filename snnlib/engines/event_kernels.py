@@ -60,7 +60,7 @@ def encode(levels, pixel_keys, image_keys, first_step, spikes):
 
 
 @compiled
-def gather(spikes, routes, windows, weights, safe, neurons, state, out, tally, trace):
+def gather(spikes, routes, windows, weights, safe, neurons, drive, state, out, tally, trace):
     """A layer whose neurons each collect the weights of the spikes in their window.
 
     The neurons of one place, one a channel, are a tile: they share a window, and a
@@ -85,6 +85,8 @@ def gather(spikes, routes, windows, weights, safe, neurons, state, out, tally, t
     neurons : tuple
         (thresholds, length, step, zero_reset): those of tile i begin at i * step; length
         of a tile.
+    drive : array [0, 1 or N, tiles * length]
+        A current of every step, of all images or of each.
     state : tuple
         (v, awake, places): potentials [all, tiles * length], and which tiles [all, tiles]
         have a neuron above the threshold, updated; image i has those at places[i].
@@ -101,9 +103,13 @@ def gather(spikes, routes, windows, weights, safe, neurons, state, out, tally, t
     ordered = np.empty(len(cell) + WIDTH, np.int32)
     rows = np.empty(len(cell) + 2 * WIDTH, np.int32)
     ends = np.empty(windows[3] + 2, np.int32)
+    driven = len(drive) > 0
     for i in range(spikes.shape[0]):
         v, awake = state[0][state[2][i]], state[1][state[2][i]]
+        current = drive[min(i, len(drive) - 1)] if driven else v
         for t in range(spikes.shape[1]):
+            if driven:
+                _push(v, current, awake)
             count = _arrivals(spikes[i, t], first, fan_out, events, tally[t])
             _sort(events, count, cell, row, ends, ordered)
             spiked = out[i, t]
@@ -118,7 +124,7 @@ def gather(spikes, routes, windows, weights, safe, neurons, state, out, tally, t
 
 
 @compiled
-def scatter(spikes, routes, weights, shape, neurons, state, out, tally):
+def scatter(spikes, routes, weights, shape, neurons, drive, state, out, tally):
     """A layer in which each spike adds its weights to the neurons that it reaches.
 
     A tile is a row of neurons, channels innermost, with room at both ends for what falls
@@ -126,7 +132,7 @@ def scatter(spikes, routes, weights, shape, neurons, state, out, tally):
 
     Parameters
     ----------
-    spikes, neurons, out, tally
+    spikes, neurons, drive, out, tally
         As for ``gather``.
     routes : tuple
         (first, place, tile, row, fan_out): as for ``gather``, but with the place of the
@@ -143,9 +149,13 @@ def scatter(spikes, routes, weights, shape, neurons, state, out, tally):
     lines, size, above = shape
     _, length, _, _ = neurons
     events = np.empty(len(place), np.int32)
+    driven = len(drive) > 0
     for i in range(spikes.shape[0]):
         v, awake = state[0][state[2][i]], state[1][state[2][i]]
+        current = drive[min(i, len(drive) - 1)] if driven else v
         for t in range(spikes.shape[1]):
+            if driven:
+                _push(v, current, awake)
             count = _arrivals(spikes[i, t], first, fan_out, events, tally[t])
             for e in range(count):
                 event = at(events, e)
@@ -181,6 +191,52 @@ def accumulate(current, neurons, state, out, trace):
             _spike(0, v, 0, neurons, awake, out[i, t])
             if len(trace):
                 trace[i, t] = v
+
+
+@compiled
+def maximum(spikes, routes, state, out, tally):
+    """Spiking max pooling: a window gives as many spikes as its busiest input has.
+
+    Parameters
+    ----------
+    spikes, out, tally
+        As for ``gather``.
+    routes : tuple
+        (first, window, -, -, fan_out): input n is in window[first[n]:first[n + 1]].
+    state : tuple
+        (given, received, places): spikes of each window [all, windows] and each input
+        [all, inputs] so far, updated; image i has those at places[i].
+    """
+    first, window, _, _, fan_out = routes
+    for i in range(spikes.shape[0]):
+        given, received = state[0][state[2][i]], state[1][state[2][i]]
+        for t in range(spikes.shape[1]):
+            spiked = out[i, t]
+            spiked[:] = 0
+            for w in range(spikes.shape[2]):
+                word = np.int64(spikes[i, t, w])
+                while word:
+                    n = w * WIDTH + lowest(word)
+                    word &= word - 1
+                    received[n] += 1
+                    tally[t, 0] += 1
+                    tally[t, 1] += fan_out[n]
+                    for e in range(first[n], first[n + 1]):
+                        if received[n] > given[window[e]]:
+                            spiked[window[e] // WIDTH] |= np.uint32(1 << window[e] % WIDTH)
+            for w in range(len(spiked)):
+                word = np.int64(spiked[w])
+                while word:
+                    given[w * WIDTH + lowest(word)] += 1
+                    word &= word - 1
+
+
+@inlined
+def _push(v, current, awake):
+    """Add a current to all neurons; any of them may spike then."""
+    for place in range(0, len(v), WIDTH):
+        store(v, place, add(load(v, place), load(current, place)))
+    awake[:] = 1
 
 
 @inlined

@@ -18,6 +18,7 @@ from snnlib.plotting.cost import (
     plot_margins,
     plot_times,
 )
+from snnlib.plotting.diagnosis import plot_diagnosis
 from snnlib.plotting.digits import (
     plot_class_balance,
     plot_digits,
@@ -32,7 +33,15 @@ from snnlib.plotting.encoding import (
     plot_spike_statistics,
     plot_switches,
 )
+from snnlib.plotting.lift import plot_pool_counts, plot_stages
 from snnlib.plotting.live import LiveCurves
+from snnlib.plotting.losses import (
+    plot_orders,
+    plot_piece_curves,
+    plot_pieces,
+    plot_responses,
+    plot_sweep,
+)
 from snnlib.plotting.neuron import (
     plot_neuron,
     plot_potentials,
@@ -68,6 +77,7 @@ __all__ = [
     "plot_confusion_strip",
     "plot_costs",
     "plot_decision",
+    "plot_diagnosis",
     "plot_digits",
     "plot_energy",
     "plot_exit",
@@ -76,10 +86,14 @@ __all__ = [
     "plot_mean_error",
     "plot_mean_images",
     "plot_neuron",
+    "plot_orders",
     "plot_output_counts",
     "plot_percentile",
+    "plot_piece_curves",
+    "plot_pieces",
     "plot_pixel_histogram",
     "plot_pixel_values",
+    "plot_pool_counts",
     "plot_pooling",
     "plot_potentials",
     "plot_race",
@@ -89,9 +103,12 @@ __all__ = [
     "plot_rate_gaps",
     "plot_rates",
     "plot_recipes",
+    "plot_responses",
     "plot_scale_curves",
     "plot_spike_images",
     "plot_spike_statistics",
+    "plot_stages",
+    "plot_sweep",
     "plot_switches",
     "plot_times",
     "use_course_style",

@@ -106,7 +106,7 @@ def plot_rate_curves(z: Tensor, rates: Mapping[str, Mapping[str, Tensor]]) -> Fi
 def plot_rate_error(steps: Sequence[int], errors: Mapping[str, Sequence[float]]) -> Figure:
     """Error of the rate against the number of steps, on logarithmic axes, a line a method."""
     fig, ax = plt.subplots(figsize=(7.2, 3.7))
-    for (name, error), marker in zip(errors.items(), "osD", strict=False):
+    for (name, error), marker in zip(errors.items(), "osD^v", strict=False):
         ax.loglog(steps, error, marker=marker, markersize=5, base=2, label=name)
     ax.set(xlabel="number of time steps $T$", ylabel="mean error [spikes/step]")
     ax.set_xticks(steps, steps)
