@@ -42,10 +42,10 @@ from snnlib.conversion import per_neuron, with_spiking_pools
 from snnlib.data import check_images
 from snnlib.encoding import LEVELS, ConstantEncoder, PoissonEncoder, rate_levels
 from snnlib.engines.clock import exact_arithmetic
-from snnlib.graph import INPUT, SYNAPTIC, Stage
+from snnlib.graph import INPUT, Stage, counting
 from snnlib.network import SpikingLayer, SpikingNetwork
 from snnlib.neurons import IFNeuron, MaxPooling
-from snnlib.simulation import Encoder, decide
+from snnlib.simulation import Encoder, check_steps, decide
 from snnlib.tracing import trace
 
 PIECES = ("rounding", "clipping", "quantisation", "unevenness", "reset", "noise")
@@ -157,7 +157,7 @@ class Pair:
         ValueError
             As ``error_pieces`` does.
         """
-        _check_steps(steps)
+        check_steps(steps)
         _check_encoder(encoder, self.snn)
         mean = mean_input(encoder, images)
         given, outputs = self._given(mean), self._outputs(mean)
@@ -352,18 +352,9 @@ def _rounding(layer: SpikingLayer, totals: Totals, images: Tensor) -> Tensor:
     """By how much rounding to the grid can change what a layer gives in one step, at most."""
     if isinstance(layer.neuron, MaxPooling):
         return torch.zeros(())
-    arrived = [_ones(path)((totals | {INPUT: images.double()})[x]) for x, path in layer.paths]
+    arrived = [counting(path)((totals | {INPUT: images.double()})[x]) for x, path in layer.paths]
     charge = (sum(arrived) + 2.0) * 2.0 ** -(layer.fraction_bits + 1)  # and bias, and current
     return _relu(layer, charge, 1) if layer.spiking else charge
-
-
-def _ones(path: nn.Sequential) -> nn.Sequential:
-    """The same synapses with weights of one."""
-    path = copy.deepcopy(path)
-    for op in path:
-        if isinstance(op, SYNAPTIC):
-            nn.init.ones_(op.weight)
-    return path
 
 
 def _largest(x: Tensor) -> Tensor:
@@ -403,11 +394,6 @@ def _run(snn: SpikingNetwork, images: Tensor, steps: int, encoder, index) -> tup
     potential = snn.layers[-1].v.double()
     snn.reset()
     return totals, potential
-
-
-def _check_steps(steps: int) -> None:
-    if steps < 1 or steps != int(steps):
-        raise ValueError(f"steps is {steps}; give a whole number, at least 1.")
 
 
 def _check_encoder(encoder: Encoder, snn: SpikingNetwork) -> None:

@@ -6,6 +6,7 @@ it from earlier stages are summed, a bias is added, and a ReLU follows.  ``snnli
 makes the list; here is what it consists of, and how it computes.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -264,6 +265,25 @@ def bare(module: nn.Conv2d | nn.Linear | ChannelScale, weight: Tensor) -> nn.Mod
         layer = nn.Conv2d(*channels, *sizes, groups=module.groups, bias=False)
     layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
     return layer
+
+
+def counting(path: nn.Sequential) -> nn.Sequential:
+    """The same synapses with every weight one: they count what arrives.
+
+    Parameters
+    ----------
+    path : nn.Sequential
+        Left as it is.
+
+    Returns
+    -------
+    nn.Sequential
+    """
+    path = copy.deepcopy(path)
+    for op in path:
+        if isinstance(op, SYNAPTIC):
+            nn.init.ones_(op.weight)
+    return path
 
 
 def padding_of(conv: nn.Conv2d) -> tuple[int, int]:

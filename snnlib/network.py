@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from snnlib.fixed_point import EXACT_UNITS, EXACT_UNITS_WIDE, largest_sum
-from snnlib.graph import INPUT, SYNAPTIC, ChannelScale
+from snnlib.graph import INPUT, SYNAPTIC, ChannelScale, counting
 from snnlib.models import WEIGHTED, window_area
 from snnlib.neurons import IFNeuron, Integrator, MaxPooling
 from snnlib.storage import StorageError, load_tensors, save_tensors
@@ -185,12 +185,8 @@ class SpikingLayer(nn.Module):
 
     def _fan_out(self, path: nn.Sequential, shape: torch.Size) -> Tensor:
         with torch.inference_mode(False), torch.enable_grad():
-            ones = copy.deepcopy(path)
-            for op in ones:
-                if isinstance(op, SYNAPTIC):
-                    nn.init.ones_(op.weight)
             spikes = torch.zeros(1, *shape, device=self.device, requires_grad=True)
-            return torch.autograd.grad(ones(spikes).sum(), spikes)[0][0]
+            return torch.autograd.grad(counting(path)(spikes).sum(), spikes)[0][0]
 
     @property
     def exact_steps(self) -> int:

@@ -25,7 +25,7 @@ from snnlib.models import digit_cnn
 from snnlib.scales import check_scales
 from snnlib.storage import load_tensors
 from snnlib.tracing import trace
-from snnlib.training import ASSETS, BETTER, History, Recipe, fit
+from snnlib.training import BETTER, History, Recipe, fit, weights_file
 
 LAST_SCALE = 1.0  # of outputs that only accumulate, where any number serves
 MEASURED = 5000  # images from which scales start
@@ -294,6 +294,4 @@ def quantized_file(name: str) -> Path:
     ValueError
         For another name.
     """
-    if name not in QUANTIZED:
-        raise ValueError(f"no weights named {name!r}; choose one of {', '.join(QUANTIZED)}.")
-    return ASSETS / f"digit_cnn_{name}.safetensors"
+    return weights_file(name, QUANTIZED)

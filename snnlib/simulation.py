@@ -190,7 +190,7 @@ def simulate(
 
     Memory does not grow with ``steps``, but for the decisions and their margins.
     """
-    _check_steps(steps)
+    check_steps(steps)
     _check_run(snn, digits, batch_size)
     name = _choose_engine(engine, snn, encoder, digits)
     run = ENGINES[name](snn, steps=steps, encoder=encoder, drops=stop is not None)
@@ -260,7 +260,7 @@ def record(
     ValueError
         For another number of steps or an image that does not fit the network.
     """
-    _check_steps(steps)
+    check_steps(steps)
     batch = image.unsqueeze(0)
     check_images(batch)
     stream = encoder.stream(batch, torch.tensor([index]))
@@ -400,7 +400,18 @@ class _Trace:
         )
 
 
-def _check_steps(steps: int) -> None:
+def check_steps(steps: int) -> None:
+    """Raise unless ``steps`` is a whole number, at least 1.
+
+    Parameters
+    ----------
+    steps : int
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+    """
     if steps < 1 or steps != int(steps):
         raise ValueError(f"steps is {steps}; give a whole number, at least 1.")
 

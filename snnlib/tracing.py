@@ -60,7 +60,7 @@ _MENDS = (  # names of layers and functions without "_", why they do not convert
         "it multiplies or divides signals, and neurons only add; leave it out",
     ),
     (
-        "layernorm groupnorm instancenorm2d localresponsenorm rmsnorm instancenorm groupnorm",
+        "layernorm groupnorm instancenorm instancenorm2d localresponsenorm rmsnorm",
         "it divides by what it measures on each image; use nn.BatchNorm2d, which is fixed then",
     ),
     ("conv2d linear batchnorm", "its weights are not those of a layer; use the nn.Module for it"),

@@ -1,7 +1,7 @@
 """Train a CNN, measure it, load one trained before (chapter 3, *A CNN that can be converted*)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -353,13 +353,15 @@ def facts_of(recipe: Recipe, seed: int, history: History, **accuracy: float) -> 
     return {"recipe": asdict(recipe), "seed": seed, "history": asdict(history), **accuracy}
 
 
-def weights_file(name: str) -> Path:
+def weights_file(name: str, names: Collection[str] = RECIPES) -> Path:
     """Where the shipped weights of that name lie.
 
     Parameters
     ----------
     name : str
-        One of ``RECIPES``.
+        One of ``names``.
+    names : collection of str
+        That there are; default ``RECIPES``.
 
     Returns
     -------
@@ -370,8 +372,8 @@ def weights_file(name: str) -> Path:
     ValueError
         For another name.
     """
-    if name not in RECIPES:
-        raise ValueError(f"no weights named {name!r}; choose one of {', '.join(RECIPES)}.")
+    if name not in names:
+        raise ValueError(f"no weights named {name!r}; choose one of {', '.join(names)}.")
     return ASSETS / f"digit_cnn_{name}.safetensors"
 
 

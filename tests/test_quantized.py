@@ -252,6 +252,6 @@ def test_altered_weights_are_refused(tmp_path, monkeypatch):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     (tmp_path / path.name).write_bytes(content)
-    monkeypatch.setattr(module, "ASSETS", tmp_path)
+    monkeypatch.setattr("snnlib.training.ASSETS", tmp_path)
     with pytest.raises(StorageError, match="altered"):
         load_quantized_cnn("mnist_qcfs")
