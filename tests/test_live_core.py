@@ -25,6 +25,7 @@ from snnlib import (
     activation_scales,
     convert,
     record,
+    simulate,
 )
 from snnlib.engines import clock, event
 from snnlib.export.lab import MAGIC, PREFIX, VERSION, LabError, at_threshold, lab_network
@@ -164,12 +165,14 @@ def test_one_threshold_a_channel_gives_the_same(core, cnn, train, digits):
 
 
 @needs_node
-def test_the_digits_network_is_right_in_the_lab(core, snn, digits):
-    chosen = digits[::5]
-    document = lab_network(snn)
-    runs = [core.run(document, image, rate=1.0)["result"] for image in chosen.images]
-    last = torch.tensor([run["decisions"][-1] for run in runs])
-    assert (last == chosen.labels).double().mean() >= 0.9
+@pytest.mark.parametrize("readout", ["potential", "spikes"])
+def test_the_lab_decides_as_simulate_does_after_every_step(core, balanced, digits, readout):
+    snn = convert(balanced, readout=readout)
+    document, chosen = lab_network(snn), digits[::4]
+    runs = [core.run(document, x, index=i)["result"] for i, x in enumerate(chosen.images)]
+    predictions = simulate(snn, chosen).predictions  # [T, N]
+    assert [run["decisions"] for run in runs] == predictions.T.tolist()
+    assert (predictions[-1] == chosen.labels).double().mean() >= 0.9
 
 
 @needs_node

@@ -4,24 +4,17 @@ import { createInterface } from "node:readline";
 
 const core = await import(process.argv[2]);
 
-const toHex = (array) => Buffer.from(array.buffer, array.byteOffset, array.byteLength).toString("hex");
-
-/** SHA-256 of all spikes of a layer, in the order of Python, [T, C, H, W]. */
-function digest(rows, shape, steps) {
-  const hash = createHash("sha256");
+/** A recording's array in the order of Python, [T, C, H, W], as bytes. */
+function pythonsBytes(rows, shape, steps) {
   const length = rows.length / steps;
-  for (let t = 0; t < steps; t++) hash.update(core.channelsFirst(core.rowOf(rows, t, length), shape));
-  return hash.digest("hex");
-}
-
-function inPythonsOrder(rows, shape, steps) {
-  const length = rows.length / steps;
-  const turned = new Float64Array(rows.length);
+  const turned = new rows.constructor(rows.length);
   for (let t = 0; t < steps; t++) {
     turned.set(core.channelsFirst(core.rowOf(rows, t, length), shape), t * length);
   }
-  return toHex(turned);
+  return Buffer.from(turned.buffer);
 }
+
+const digest = (bytes) => createHash("sha256").update(bytes).digest("hex");
 
 function run({ network: file, image: pixels, options }) {
   const network = core.readNetwork(Buffer.from(file, "base64"));
@@ -29,14 +22,15 @@ function run({ network: file, image: pixels, options }) {
   const found = core.simulate(network, image, options);
   const shapes = { input: network.inputShape };
   for (const layer of network.layers) shapes[layer.name] = layer.shape;
-  const map = (table, turn) => {
-    return Object.fromEntries(Object.entries(table).map(([name, x]) => [name, turn(x, shapes[name])]));
-  };
   const { steps } = { ...core.DEFAULTS, ...options };
+  const map = (table, turn) => {
+    return Object.fromEntries(Object.entries(table).map(([name, x]) => [name, turn(x, name)]));
+  };
+  const bytes = (rows, name) => pythonsBytes(rows, shapes[name], steps);
   return {
-    spikes: map({ input: found.input, ...found.spikes }, (x, shape) => digest(x, shape, steps)),
+    spikes: map({ input: found.input, ...found.spikes }, (x, name) => digest(bytes(x, name))),
     spikeCounts: map(found.spikeCounts, (x) => Array.from(x)),
-    potentials: map(found.potentials, (x, shape) => inPythonsOrder(x, shape, steps)),
+    potentials: map(found.potentials, (x, name) => bytes(x, name).toString("hex")),
     counts: Array.from(found.counts),
     decisions: Array.from(found.decisions),
   };
@@ -46,7 +40,8 @@ const ACTIONS = {
   run,
   read: ({ network }) => core.readNetwork(Buffer.from(network, "base64")).layers.length,
   encode: ({ image, rate, seed, index, step }) => {
-    return Array.from(core.encode(core.rateLevels(Float32Array.from(image), rate), seed, index, step));
+    const levels = core.rateLevels(Float32Array.from(image), rate);
+    return Array.from(core.encode(levels, seed, index, step));
   },
 };
 
