@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 LIVE = Path(__file__).parent.parent / "snnlib" / "live"
@@ -62,6 +63,19 @@ class Node:
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
+
+
+def simulate_in_lab(node: Node, document: bytes, image: Tensor, **options: Any) -> dict:
+    """What `simulate` of core.mjs gives for one image [C, H, W]."""
+    network = Call("core", "readNetwork", (document,))
+    return node.call("core", "simulate", network, image.flatten(), options)
+
+
+def in_pythons_order(rows: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+    """[T, C, H, W] or [T, C] of a recording, whose rows are [H][W][C]."""
+    *space, channels = *shape[1:], shape[0]
+    places = torch.from_numpy(rows).reshape(-1, *space, channels)
+    return places.movedim(-1, 1).contiguous()
 
 
 def _encode(value: Any) -> Any:

@@ -3,14 +3,13 @@
 import copy
 import zlib
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from nets import conv, deep_cnn, fill_randomly, linear, random_images, small_cnns, tiny_cnn
-from node import Call, JavaScriptError
+from node import Call, JavaScriptError, in_pythons_order, simulate_in_lab
 from torch import nn
 
 from snnlib import (
@@ -28,26 +27,11 @@ from snnlib.export.lab import MAGIC, PREFIX, VERSION, LabError, at_threshold, la
 EXAMPLE = {"reset": "zero", "initial_potential": 0.0, "pooling": "spiking", "readout": "spikes"}
 
 
-def ask(node, document: bytes, image: torch.Tensor, **options) -> dict:
-    """What `simulate` of core.mjs gives."""
-    network = Call("core", "readNetwork", (document,))
-    return node.call("core", "simulate", network, image.flatten(), options)
-
-
-def pythons(rows: np.ndarray, shape: torch.Size) -> torch.Tensor:
-    """Rows of [H][W][C] in the order of Python, [T, C, H, W] or [T, C]."""
-    rows = torch.from_numpy(rows)
-    if len(shape) == 1:
-        return rows.reshape(-1, *shape)
-    channels, height, width = shape
-    return rows.reshape(-1, height, width, channels).permute(0, 3, 1, 2).contiguous()
-
-
 def assert_same(node, snn, image, *, steps=40, rate=0.4, seed=0, index=0, threshold=1.0):
     """core.mjs, `record` and both engines agree on everything."""
     options = {"steps": steps, "rate": rate, "seed": seed, "index": index, "threshold": threshold}
     names = [layer.name for layer in snn.layers]
-    found = ask(node, lab_network(snn), image, **options, potentials=names)
+    found = simulate_in_lab(node, lab_network(snn), image, **options, potentials=names)
     snn, encoder = at_threshold(snn, threshold), PoissonEncoder(rate, seed)
     assert_same_recording(found, record(snn, image, steps=steps, encoder=encoder, index=index), snn)
     assert event.why_not(snn) is None
@@ -64,10 +48,10 @@ def assert_same_recording(found, recording, snn) -> None:
         assert found["spikeCounts"][name].tolist() == rows.flatten(1).sum(1).int().tolist(), name
     for name, rows in spikes.items():
         given = found["input"] if name == "input" else found["spikes"][name]
-        assert torch.equal(pythons(given, shapes[name]), rows.to(torch.uint8)), name
+        assert torch.equal(in_pythons_order(given, shapes[name]), rows.to(torch.uint8)), name
     assert found["decisions"].tolist() == recording.decisions.tolist()
     for name, rows in recording.potentials.items():
-        potentials = pythons(found["potentials"][name], shapes[name])
+        potentials = in_pythons_order(found["potentials"][name], shapes[name])
         assert rows.dtype == torch.float64 or name != last
         assert torch.equal(potentials.to(rows.dtype), rows), name
 
@@ -128,7 +112,7 @@ def test_one_threshold_a_channel_gives_the_same(node, cnn, train, digits):
 def test_the_lab_decides_as_simulate_does_after_every_step(node, balanced, digits, readout):
     snn = convert(balanced, readout=readout)
     document, chosen = lab_network(snn), digits[::4]
-    runs = [ask(node, document, x, index=i) for i, x in enumerate(chosen.images)]
+    runs = [simulate_in_lab(node, document, x, index=i) for i, x in enumerate(chosen.images)]
     predictions = simulate(snn, chosen).predictions  # [T, N]
     assert [run["decisions"].tolist() for run in runs] == predictions.T.tolist()
     assert (predictions[-1] == chosen.labels).double().mean() >= 0.9
@@ -174,7 +158,9 @@ def test_another_network_gives_other_spikes(node, snn, digits):
     """The comparison can fail: one weight, changed by one unit, is seen in the potentials."""
     changed = copy.deepcopy(snn)
     changed.layers[-1].weight[0, :] += 2.0 ** -changed.layers[-1].fraction_bits
-    one, other = (ask(node, lab_network(net), digits.images[0]) for net in (snn, changed))
+    one, other = (
+        simulate_in_lab(node, lab_network(net), digits.images[0]) for net in (snn, changed)
+    )
     (name,) = one["potentials"]
     assert all((rows == other["spikes"][layer]).all() for layer, rows in one["spikes"].items())
     assert (one["potentials"][name] != other["potentials"][name]).any()
@@ -388,14 +374,14 @@ BAD_OPTIONS = {
 def test_bad_options_are_refused_by_name(node, name):
     for value in BAD_OPTIONS[name]:
         with pytest.raises(JavaScriptError, match=rf"^RangeError: (a )?{name}"):
-            ask(node, small_document(), torch.zeros(1, 6, 6), **{name: value})
+            simulate_in_lab(node, small_document(), torch.zeros(1, 6, 6), **{name: value})
 
 
 def test_a_bad_image_is_refused(node):
     document = small_document()
     for image in (torch.zeros(1, 5, 6), torch.full((1, 6, 6), 1.5), torch.full((1, 6, 6), -0.1)):
         with pytest.raises(JavaScriptError, match=r"^RangeError: .*image has"):
-            ask(node, document, image)
+            simulate_in_lab(node, document, image)
 
 
 def test_an_empty_drawing_gives_no_spikes_and_no_decision(node):

@@ -56,11 +56,11 @@ def normalize(node, ink: np.ndarray) -> np.ndarray:
 def decisions(node, snn, images: list[np.ndarray]) -> Tensor:
     """[T, N], of what the lab sees."""
     network = Call("core", "readNetwork", (lab_network(snn),))
-    pixels = [Call("drawing", "pixelsOf", (image.flatten(),)) for image in images]
-    found = [
-        node.call("core", "simulate", network, x, {"steps": 40, "index": i}, key="decisions")
-        for i, x in enumerate(pixels)
-    ]
+    found = []
+    for index, image in enumerate(images):
+        pixels = Call("drawing", "pixelsOf", (image.flatten(),))
+        options = {"steps": 40, "rate": 0.4, "index": index}
+        found.append(node.call("core", "simulate", network, pixels, options, key="decisions"))
     return torch.from_numpy(np.stack(found, axis=1))
 
 
