@@ -78,8 +78,6 @@ def from_nir(graph: "nir.NIRGraph", *, dt: float = 1.0) -> SpikingNetwork:
         raise TypeError(f"graph is of type {type(graph).__name__}; give a nir.NIRGraph.")
     start, units = units_of(graph)
     refuse(_format_faults(graph, units))
-    if "snnlib_format" in graph.metadata:
-        units.sort(key=lambda unit: int(unit.node.metadata["position"]))
     names = {start: INPUT, **{unit.name: _layer_name(unit) for unit in units}}
     shapes, layers, faults = {start: _input_shape(graph.nodes[start])}, [], []
     for unit in units:
@@ -87,7 +85,9 @@ def from_nir(graph: "nir.NIRGraph", *, dt: float = 1.0) -> SpikingNetwork:
             layers.append(_layer(unit, names, shapes, dt))
         except _NodeError as fault:
             refuse([*faults, f"node {fault}."])
-    return _network(layers, shapes[start])
+    places = [int(unit.node.metadata.get("position", i)) for i, unit in enumerate(units)]
+    in_place = sorted(zip(places, layers, strict=True), key=lambda pair: pair[0])
+    return _network([layer for _, layer in in_place], shapes[start])
 
 
 def _network(layers: list[SpikingLayer], shape: torch.Size) -> SpikingNetwork:
@@ -186,7 +186,7 @@ def _stated_neuron(unit: Unit, shape: torch.Size) -> IFNeuron:
     neuron.initial = torch.as_tensor(facts["initial_potential"], dtype=torch.float32)
     for what, values in (("threshold", neuron.threshold), ("initial potential", neuron.initial)):
         _check_grid(unit.name, what, values, bits)
-        if torch.broadcast_shapes(values.shape, shape) != shape:
+        if not _fits(values, shape):
             raise _NodeError(f"{unit.name} has {what}s of shape {list(values.shape)}")
     return neuron
 
@@ -405,6 +405,12 @@ def _per_channel(values: Tensor) -> Tensor:
         return values.flatten()[0].clone()
     first = values[(slice(None), *[slice(1)] * (values.ndim - 1))]  # [C, 1, ...]
     return first.clone() if torch.equal(first.expand_as(values), values) else values
+
+
+def _fits(values: Tensor, shape: torch.Size) -> bool:
+    """Whether values broadcast against neurons of that shape."""
+    sizes = (1,) * (len(shape) - values.ndim) + tuple(values.shape)
+    return len(sizes) == len(shape) and all(a in (1, b) for a, b in zip(sizes, shape, strict=True))
 
 
 def _tensor(values: np.ndarray) -> Tensor:
