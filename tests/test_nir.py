@@ -120,6 +120,16 @@ def test_any_network_without_maxima_comes_back(tmp_path_factory, drawn, options,
     assert_same(snn, from_nir(graph), random_images(1, 2, shape), steps=12)
 
 
+def expressed(snn):
+    """The graph, or None where the package would get a shape wrong."""
+    try:
+        return to_nir(snn)
+    except NIRError as error:
+        if "use a square kernel and groups=1" not in str(error):
+            raise
+        return None
+
+
 @given(drawn=small_cnns(), options=OPTION)
 def test_any_geometry_comes_back_or_is_refused_for_what_the_package_gets_wrong(
     tmp_path_factory, drawn, options
@@ -128,11 +138,9 @@ def test_any_geometry_comes_back_or_is_refused_for_what_the_package_gets_wrong(
     snn = convert(cnn, input_shape=shape, **options)
     convs = [op for layer in snn.layers for op in layer.synapse if isinstance(op, nn.Conv2d)]
     odd = any(op.groups > 1 or op.kernel_size[0] != op.kernel_size[1] for op in convs)
-    try:
-        graph = to_nir(snn)
-    except NIRError as error:
+    graph = expressed(snn)
+    if graph is None:
         assert odd
-        assert "use a square kernel and groups=1" in str(error)
         return
     back = from_nir(through_file(graph, tmp_path_factory.mktemp("nir")))
     assert_same(snn, back, random_images(1, 2, shape), steps=12)
