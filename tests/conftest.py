@@ -6,6 +6,7 @@ import matplotlib as mpl
 import pytest
 import torch
 from hypothesis import settings
+from node import NODE, Node
 
 from snnlib import (
     activation_scales,
@@ -69,6 +70,16 @@ def snn(balanced):
 def example_snn(cnn):
     """The spiking network of MathWorks' example, at rest."""
     return convert(cnn, reset="zero", initial_potential=0.0, pooling="spiking", readout="spikes")
+
+
+@pytest.fixture(scope="session")
+def node():
+    """The functions of snnlib/live, ready to be called."""
+    if NODE is None:
+        pytest.skip("node is missing: the JavaScript of the lab cannot run")
+    process = Node()
+    yield process
+    process.close()
 
 
 @pytest.fixture(autouse=True)
