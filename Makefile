@@ -40,6 +40,7 @@ weights: .venv/ready  ## train the weights that ship with the course
 bench: .venv-bench/ready  ## race the engines against other simulators (on an idle machine)
 	$(BENCH)/python -m pytest benchmarks
 	$(BENCH)/python benchmarks/parity.py $(OPTIONS)
+	$(BENCH)/python benchmarks/nir_peers.py $(OPTIONS)
 	$(BENCH)/python benchmarks/race.py $(OPTIONS)
 	$(BENCH)/python benchmarks/event_engine.py
 	$(BENCH)/python benchmarks/clock_engine.py

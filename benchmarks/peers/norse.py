@@ -58,10 +58,10 @@ def _neuron(one: SpikingLayer, multi: bool, units: float) -> nn.Module:
     )
     if one.neuron.reset_rule == "zero":
         return (IAF if multi else IAFCell)(parameters)
-    return (SNN if multi else SNNCell)(_subtracting_step, None, parameters)
+    return (SNN if multi else SNNCell)(subtracting_step, None, parameters)
 
 
-def _subtracting_step(
+def subtracting_step(
     current: Tensor, state: IAFFeedForwardState, p: IAFParameters, dt: float
 ) -> tuple[Tensor, IAFFeedForwardState]:
     """Norse's iaf_feed_forward_step, but for the reset."""

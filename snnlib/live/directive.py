@@ -1,18 +1,17 @@
 """The directive ``{snn-lab}``, which puts the live lab into a page of the book.
 
     ```{snn-lab}
-    :panels: draw answer time raster
-    :sliders: rate seed
-    :rate: 0.4
+    :view: decision
+    :rate: 0.8
 
     ![What one run looks like](picture.png) Shown without JavaScript and on paper.
     ```
 
-``panels``, ``sliders`` and ``layers`` choose what is shown (all, without the option);
-``digit``, ``steps``, ``threshold``, ``rate``, ``seed``, ``step``, ``layer`` and ``neuron`` are
-the text's own settings, to which *Reset settings* returns; ``label`` names the lab for
-screen readers.  Network and samples are those of `exhibit`.  Script and style sheet come
-once a page, inlined: a page opened from a disk may load no module.
+``view`` names what is shown, one of `options.VIEWS`; ``panels``, ``sliders``, ``layers`` and
+``label`` (for screen readers) replace parts of it.  ``digit``, ``steps``, ``threshold``,
+``rate``, ``seed``, ``step``, ``layer`` and ``neuron`` are the text's own settings, to which
+*Reset settings* returns.  Network and samples are those of `exhibit`.  Script and style sheet
+come once a page, inlined: a page opened from a disk may load no module.
 """
 
 import base64
@@ -20,7 +19,6 @@ import json
 from typing import Any, ClassVar
 
 from docutils import nodes
-from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
@@ -41,7 +39,7 @@ class LiveLabDirective(SphinxDirective):
     has_content = True
     option_spec: ClassVar[dict[str, Any]] = {
         **dict.fromkeys([*CHOICES, "layers"], str.split),
-        "label": directives.unchanged,
+        **dict.fromkeys(["view", "label"], str.strip),
         **SETTINGS,
     }
 

@@ -8,6 +8,31 @@ PANELS = (
     *("rates", "seeds", "questions"),
 )
 SLIDERS = ("steps", "threshold", "rate", "seed")
+VIEWS = {  # what a chapter shows of the lab: only what it teaches
+    "neuron": {
+        "label": "Live lab: one neuron at work",
+        "panels": ["draw", "time", "settings", "maps", "neuron"],
+        "sliders": ["threshold"],
+        "layers": ["input", "conv1", "conv2"],
+    },
+    "spikes": {
+        "label": "Live lab: an image as spikes",
+        "panels": ["draw", "time", "settings", "maps"],
+        "sliders": ["rate", "steps", "seed"],
+        "layers": ["input"],
+    },
+    "rates": {
+        "label": "Live lab: rates against ReLU",
+        "panels": ["draw", "answer", "time", "settings", "rates"],
+        "sliders": ["threshold", "steps"],
+    },
+    "decision": {
+        "label": "Live lab: a decision over time",
+        "panels": ["draw", "answer", "time", "settings", "raster", "decision", "seeds"],
+        "sliders": ["steps", "rate", "seed"],
+    },
+    "everything": {"label": "The live lab"},
+}
 CHOICES = {"panels": PANELS, "sliders": SLIDERS}
 SETTINGS = {
     **dict.fromkeys(("digit", "steps", "seed", "step", "neuron"), int),
@@ -21,13 +46,17 @@ def lab_options(options: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     options : dict
-        ``panels``, ``sliders`` and ``layers``, each a list of names; ``label``; settings.
+        ``view``, one of `VIEWS`, and what is to differ from it: ``panels``, ``sliders``
+        and ``layers``, each a list of names; ``label``; settings.
 
     Raises
     ------
     ValueError
         For an option or a name that the lab does not know.
     """
+    view = options.get("view", "everything")
+    _check_names("view", [view], VIEWS)
+    options = VIEWS[view] | {name: value for name, value in options.items() if name != "view"}
     known = {*CHOICES, "layers", "label", *SETTINGS}
     _check_names("option", options, known)
     for name, names in CHOICES.items():

@@ -26,8 +26,8 @@ class LiveLab(anywidget.AnyWidget):
     digits : Digits, optional
         The first image of each class becomes a sample; by default those of the test set.
     options
-        As the directive takes them: ``panels``, ``sliders``, ``layers``, ``label``, and the
-        settings to begin with, such as ``rate=0.4`` or ``steps=40``.
+        As the directive takes them: ``view``, ``panels``, ``sliders``, ``layers``, ``label``,
+        and the settings to begin with, such as ``rate=0.4`` or ``steps=40``.
 
     Attributes
     ----------

@@ -25,6 +25,7 @@ from snnlib.plotting.digits import (
     plot_pixel_histogram,
     plot_pixel_values,
 )
+from snnlib.plotting.elsewhere import plot_ladders, plot_nir_graph, plot_sizes
 from snnlib.plotting.encoding import (
     plot_mean_error,
     plot_mean_images,
@@ -82,10 +83,12 @@ __all__ = [
     "plot_energy",
     "plot_exit",
     "plot_factors",
+    "plot_ladders",
     "plot_margins",
     "plot_mean_error",
     "plot_mean_images",
     "plot_neuron",
+    "plot_nir_graph",
     "plot_orders",
     "plot_output_counts",
     "plot_percentile",
@@ -105,6 +108,7 @@ __all__ = [
     "plot_recipes",
     "plot_responses",
     "plot_scale_curves",
+    "plot_sizes",
     "plot_spike_images",
     "plot_spike_statistics",
     "plot_stages",

@@ -1,0 +1,66 @@
+"""Four simulators import our NIR file: with the settings named all spikes are ours, and all count.
+
+`make bench` runs this in the benchmarks' own environment.
+"""
+
+import nir_peers
+import parity
+import pytest
+from common import networks
+
+from snnlib.data import load_digits
+
+CASES = [(name, reset) for name in nir_peers.IMPORTERS for reset in ("subtract", "zero")]
+ONE_LESS = [
+    (name, reset, left_out) for name, reset in CASES for left_out, _ in nir_peers.mends(name, reset)
+]
+
+
+@pytest.fixture(scope="module")
+def spikes():
+    return parity.input_spikes(load_digits("test", per_class=1).images, nir_peers.STEPS)
+
+
+@pytest.fixture(scope="module")
+def networks_by_reset():
+    return {reset: networks(reset)[1] for reset in ("subtract", "zero")}
+
+
+@pytest.fixture(scope="module")
+def ours(networks_by_reset, spikes):
+    return {reset: parity.our_trace(snn, spikes) for reset, snn in networks_by_reset.items()}
+
+
+def differing(name, snn, ours, spikes, options):
+    theirs = nir_peers.trace(name, snn, spikes, options)
+    return {layer: int((ours[layer] != theirs[layer]).sum()) for layer in theirs}
+
+
+@pytest.mark.parametrize(("name", "reset"), CASES)
+def test_with_all_settings_mended_a_peer_gives_our_spikes(
+    networks_by_reset, ours, spikes, name, reset
+):
+    *_, (_, options) = nir_peers.ladder(name, reset)
+    found = differing(name, networks_by_reset[reset], ours[reset], spikes, options)
+    assert found == {"conv1": 0, "conv2": 0, "output": 0}
+
+
+@pytest.mark.parametrize(("name", "reset", "left_out"), ONE_LESS)
+def test_every_setting_is_needed(networks_by_reset, ours, spikes, name, reset, left_out):
+    options = {}
+    for setting, mend in nir_peers.mends(name, reset):
+        options |= mend if setting != left_out else {}
+    try:
+        found = differing(name, networks_by_reset[reset], ours[reset], spikes, options)
+    except (RuntimeError, ValueError, AttributeError):
+        return
+    assert found["output"] > 0
+
+
+def test_a_setting_that_keeps_a_peer_from_running_is_reported_with_its_message():
+    digits = load_digits("test", per_class=1)
+    rows = list(nir_peers.compare(digits.images[:2], digits.labels[:2], steps=2))
+    failed = [row for row in rows if row["error"]]
+    assert {row["peer"] for row in failed} == {"snnTorch", "Norse", "SpikingJelly"}
+    assert all(row["potentials_differing"] == "" for row in failed)
+    assert len({tuple(row) for row in rows}) == 1  # the same columns in every row
