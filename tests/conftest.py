@@ -1,5 +1,7 @@
 """What all tests share: the digits, the trained networks, and hypothesis that repeats itself."""
 
+from collections import Counter
+
 import matplotlib as mpl
 import pytest
 import torch
@@ -23,6 +25,15 @@ def pytest_configure(config):
     """Torch's tensors still speak the array protocol of numpy 1; figures are drawn from them."""
     for start in ("__array__ implementation", "__array_wrap__ must accept"):
         config.addinivalue_line("filterwarnings", f"ignore:{start}:DeprecationWarning")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line for each program or package that is missing, as its tests are skipped."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, count in reasons.items():
+        if "is missing" in reason or "is not installed" in reason:
+            terminalreporter.write_line(f"{count} tests skipped: {reason}")
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ READY = """async () => {
   await document.fonts.ready;
 }"""
 
+FRAMES = "() => new Promise((on) => requestAnimationFrame(() => requestAnimationFrame(on)))"
+
 # What the theme itself writes to the console of every page; nothing else may be there.
 KNOWN = {"error: Got invalid theme mode: . Resetting to auto."}
 
@@ -104,6 +106,11 @@ def visit(context: BrowserContext, address: str) -> Visit:
     visit.page.goto(address, wait_until="load")
     visit.page.evaluate(READY)
     return visit
+
+
+def redrawn(page: Page) -> None:
+    """Wait until a change of size, theme or focus is drawn."""
+    page.evaluate(FRAMES)
 
 
 def violations(page: Page, options: dict | None = None, context: str | None = None) -> list[str]:
