@@ -2,7 +2,6 @@
 
 import base64
 import re
-import shutil
 import subprocess
 from string import printable
 
@@ -11,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from node import LIVE
+from node import NODE
+
+from snnlib.live.bundle import script
 
 LAYERS = {"conv1": 6912, "conv2": 4096, "the output/2": 10}
 LIMITS = {
@@ -258,11 +259,9 @@ def test_a_damaged_address_always_leaves_a_lab(node, settings, data):
 
 def test_the_files_make_one_module(node, tmp_path):
     """The page holds them as one: no name at the top of a file is in another."""
-    files = [(LIVE / f"{name}.mjs").read_text() for name in ("core", "drawing", "address")]
-    whole = re.sub(r"^import .*\n", "", "".join(files), flags=re.M)
     path = tmp_path / "whole.mjs"
-    path.write_text(whole)
-    command = [shutil.which("node"), "--check", str(path)]
+    path.write_text(script())
+    command = [NODE, "--check", str(path)]
     subprocess.run(command, check=True)
-    path.write_text(whole + "function boxOf() {}\n")
+    path.write_text(script() + "function boxOf() {}\n")
     assert subprocess.run(command, capture_output=True).returncode != 0

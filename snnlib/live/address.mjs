@@ -166,7 +166,7 @@ function readPixels(text) {
   const binary = atob(text.replaceAll("-", "+").replaceAll("_", "/"));
   const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
   const [top, left, height, width] = bytes;
-  const isWhole = bytes.length >= BOX_BYTES && bytes.length === BOX_BYTES + height * width;
+  const isWhole = bytes.length === BOX_BYTES + height * width; // also false for fewer than 4
   if (!isWhole || top + height > SIDE || left + width > SIDE) return undefined;
   const pixels = new Uint8Array(SIDE * SIDE);
   for (let y = 0; y < height; y++) {

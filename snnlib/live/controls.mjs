@@ -98,9 +98,9 @@ export function startFilm(lab, stop) {
 // ---- the numbers
 
 const SLIDERS = {
-  steps: { label: "Steps", step: 1, say: (x) => `${x} steps` },
+  steps: { label: "Steps", step: 1, say: (x) => `${x}` },
   threshold: { label: "Threshold", step: 0.05, say: (x) => `× ${x.toFixed(2)}` },
-  rate: { label: "Rate of white", step: 0.05, say: (x) => `${x.toFixed(2)} spikes/step` },
+  rate: { label: "Rate of white", step: 0.05, say: (x) => `${x.toFixed(2)} per step` },
   seed: { label: "Seed", step: 1, say: (x) => `${x}` },
 };
 

@@ -13,7 +13,6 @@ const LONGEST = 20; // [pixels] of a digit
 const CENTRE = 14; // the pixel that holds the centre of mass, from 0
 const FAINTEST_INK = 0.5 / 255; // what is fainter would be grey 0, and is no ink
 const LARGEST_GAIN = 3; // how many times as large as on the pad a drawing may get
-const ROUNDING = 1e-9; // far below a pixel, far above the errors of float64
 
 /**
  * A drawing in the form of MNIST.
@@ -80,7 +79,7 @@ function scaleInk(ink, width, box, cells) {
 
 /** For each pixel of a row: the first cell in it, and the share that each cell has of it. */
 function coverage(length, cells) {
-  const pixels = Math.ceil(length / cells - ROUNDING);
+  const pixels = Math.ceil(length / cells);
   return Array.from({ length: pixels }, (_, i) => {
     const [start, end] = [i * cells, Math.min((i + 1) * cells, length)];
     const [first, shares] = [Math.floor(start), []];

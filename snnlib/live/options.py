@@ -11,13 +11,13 @@ SLIDERS = ("steps", "threshold", "rate", "seed")
 VIEWS = {  # what a chapter shows of the lab: only what it teaches
     "neuron": {
         "label": "Live lab: one neuron at work",
-        "panels": ["draw", "time", "settings", "maps", "neuron"],
+        "panels": ["draw", "settings", "time", "maps", "neuron"],
         "sliders": ["threshold"],
         "layers": ["input", "conv1", "conv2"],
     },
     "spikes": {
         "label": "Live lab: an image as spikes",
-        "panels": ["draw", "time", "settings", "maps"],
+        "panels": ["draw", "maps", "time", "settings"],
         "sliders": ["rate", "steps", "seed"],
         "layers": ["input"],
     },
