@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from browser import HTML, redrawn, violations, visit
 from bs4 import BeautifulSoup
-from lab import DRAWINGS, KEYS, LabPage, open_lab
+from lab_page import DRAWINGS, KEYS, LabPage, open_lab
 from playwright.sync_api import BrowserContext, expect
 
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
