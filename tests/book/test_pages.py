@@ -10,7 +10,7 @@ import numpy as np
 import pypdfium2
 import pytest
 from browser import HTML, Visit, listed_pages, redrawn, violations, visit
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 PAGES = [*listed_pages(), "search", "genindex"]
 CHAPTER = (
@@ -84,15 +84,16 @@ PARTS += ["div.solution", "mjx-container", ".bd-sidebar-primary", ".bd-sidebar-s
 
 HIDDEN = """() => {
   const parts = document.querySelectorAll(
-    "article :is(p, li, pre, td, th, dt, dd, h1, h2, h3, figcaption, .math)");
-  const gone = [...parts].filter((e) => e.textContent.trim() && !e.closest("details:not([open])")
+    "article :is(p, li, pre, td, th, dt, dd, h1, h2, h3, figcaption, .math, img)");
+  const gone = [...parts].filter((e) => (e.textContent.trim() || e.matches("img"))
+    && !e.closest("details:not([open])")
     && !(e.checkVisibility({visibilityProperty: true, opacityProperty: true})
          && e.getBoundingClientRect().height > 0));
   return gone.map((e) => e.outerHTML.slice(0, 200));
 }"""
 
-LOST_PICTURES = """() => [...document.images].filter((i) => !i.closest("details:not([open])"))
-  .filter((i) => !(i.complete && i.naturalWidth > 0 && i.getBoundingClientRect().width > 0))
+LOST_PICTURES = """() => [...document.images]
+  .filter((i) => !i.complete || i.naturalWidth === 0 || i.checkVisibility() && i.width === 0)
   .map((i) => i.outerHTML.slice(0, 200))"""
 
 # How the element that has the focus looks, and how it looks without.
@@ -113,24 +114,31 @@ FOCUS = """() => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def desktop(browser) -> Iterator[BrowserContext]:
+    """One window for all pages: what they share is read once."""
+    context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce")
+    yield context
+    context.close()
+
+
 @pytest.fixture(
     scope="module", params=[f"{way}:{name}" for name in PAGES for way in ("http", "file")]
 )
-def opened(request, browser, sites) -> Iterator[Visit]:
+def opened(request, desktop, sites) -> Iterator[Visit]:
     """One page after the other, from the web server and from the disk."""
     way, name = request.param.split(":")
-    context = browser.new_context(viewport=DESKTOP)
-    seen = visit(context, f"{sites[way]}/{name}.html")
+    seen = visit(desktop, f"{sites[way]}/{name}.html")
     yield seen
-    context.close()
+    seen.page.close()
 
 
 @pytest.fixture(scope="module", params=PAGES)
-def page(request, browser, sites) -> Iterator[Page]:
+def page(request, desktop, sites) -> Iterator[Page]:
     """One page after the other, from the disk."""
-    context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce")
-    yield visit(context, f"{sites['file']}/{request.param}.html").page
-    context.close()
+    page = visit(desktop, f"{sites['file']}/{request.param}.html").page
+    yield page
+    page.close()
 
 
 def test_no_page_asks_an_outside_host(opened):
