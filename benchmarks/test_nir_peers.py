@@ -57,6 +57,19 @@ def test_every_setting_is_needed(networks_by_reset, ours, spikes, name, reset, l
     assert found["output"] > 0
 
 
+@pytest.mark.parametrize("name", nir_peers.IMPORTERS)
+def test_no_importer_has_neurons_for_an_output_that_only_accumulates(networks_by_reset, name):
+    graph, snn = nir_peers.to_nir(networks_by_reset["subtract"]), networks_by_reset["subtract"]
+    options = {"dt": 1.0} if name == "spikingjelly" else {}
+    if name in ("spikingjelly", "snntorch"):
+        with pytest.raises(ValueError, match="Unknown node type .*I"):
+            nir_peers.IMPORTERS[name](graph, snn, images=1, **options)
+    else:
+        model = nir_peers.IMPORTERS[name](graph, snn, images=1, **options)
+        assert not hasattr(model, "output_neurons")
+        assert hasattr(model, "output_weights")
+
+
 def test_a_setting_that_keeps_a_peer_from_running_is_reported_with_its_message():
     digits = load_digits("test", per_class=1)
     rows = list(nir_peers.compare(digits.images[:2], digits.labels[:2], steps=2))

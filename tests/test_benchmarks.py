@@ -74,12 +74,22 @@ def test_parity_was_compared_for_all_that_raced():
     assert {row["layer"] for row in compared} == {"conv1", "conv2", "output", "decision"}
 
 
+def test_every_simulator_that_imports_our_nir_file_ends_with_our_spikes():
+    last = {(row["peer"], row["reset"]): row for row in rows("nir.csv")}
+    assert set(last) == {(peer, reset) for peer in PEERS for reset in ("subtract", "zero")}
+    for row in last.values():
+        assert (row["images"], row["steps"], row["error"]) == ("100", "40", "")
+        compared = ("conv1", "conv2", "potentials", "decisions")
+        assert {row[f"{name}_differing"] for name in compared} == {"0"}
+
+
 def test_the_page_finds_the_results_in_the_book_and_in_the_book_for_students(tmp_path):
     (place,) = re.findall(r'results = Path\("(.+)"\)', PAGE.read_text())
     build_student_book.copy_sources(tmp_path)
     for root in (ROOT, tmp_path):
         assert {path.name for path in (root / "appendix" / place).iterdir()} >= {
             "machine.json",
+            "nir.csv",
             "parity.csv",
             "race.csv",
         }

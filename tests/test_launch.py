@@ -27,9 +27,10 @@ def pins(path: str) -> dict[str, str]:
 
 
 def dependencies() -> set[str]:
-    """What `pip install` of the library brings."""
+    """What `pip install` of the library with its extra "interop" brings."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return {re.match(r"[\w-]+", text)[0] for text in project["dependencies"]}
+    wanted = project["dependencies"] + project["optional-dependencies"]["interop"]
+    return {re.match(r"[\w-]+", text)[0] for text in wanted}
 
 
 def configuration(url: str) -> dict:

@@ -418,7 +418,7 @@ def test_a_cycle_is_refused():
 @pytest.mark.parametrize("reset", [0.5, -1.0])
 def test_another_reset_is_refused(reset):
     text = unreadable(foreign(reset=reset))
-    assert f"node if resets to {reset:g}; only v_reset = 0 is known" in text
+    assert f"node if resets to {reset:g}; write it with v_reset = 0" in text
 
 
 def test_a_threshold_of_zero_is_refused():

@@ -26,6 +26,7 @@ from snnlib import (
 )
 from snnlib.diagnosis import LayerDiagnosis, Piece, Suggestion
 from snnlib.experiments import PIECES, LayerErrors
+from snnlib.export.nir import to_nir
 from snnlib.sweep import Sweep, all_cells
 from snnlib.tracing import trace
 
@@ -158,6 +159,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda *_: ({1.0: (SPIKES / 2, SPIKES, POTENTIAL), 2.0: (SPIKES, SPIKES, POTENTIAL)},),
         ["time step", "membrane potential [threshold units]", "input for 1.5 spikes, sent 3"],
     ),
+    "plot_ladders": (
+        lambda *_: ({"sinabs": [("as imported", None), ("start", 0.5), ("no leak", 0.0)]},),
+        ["sinabs", "as imported", "does not run", "+ start", "as a share of ours", "none"],
+    ),
     "plot_margins": (
         lambda result, recording, digits: (digits, result, (0, 7), MarginStop(0.5)),
         ["time step", "margin\n[threshold units]", "steps used:"],
@@ -170,6 +175,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
     "plot_neuron": (
         lambda *_: (torch.stack([SPIKES] * 3, 1), torch.rand(3), POTENTIAL, SPIKES, POTENTIAL),
         ["time step", "membrane potential", "threshold"],
+    ),
+    "plot_nir_graph": (
+        lambda *_: (to_nir(convert(digit_cnn())),),
+        ["Input", "SumPool2d", "weights 12 x 1 x 5 x 5", "v > 1, then v = 0", "start 0.5", "grid"],
     ),
     "plot_orders": (
         lambda *_: ({"early": (SPIKES, SPIKES, POTENTIAL), "late": (SPIKES, SPIKES, POTENTIAL)},),
@@ -244,6 +253,10 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
         lambda result, *_: ({"maximum": result, "99.9 %": result}, 0.98),
         ["time step", "test accuracy", "maximum", "CNN"],
     ),
+    "plot_sizes": (
+        lambda *_: ({"float32": 2000, "lab": 1000},),
+        ["size [kB]", "float32", "2 kB, 100%", "1 kB, 50%"],
+    ),
     "plot_spike_images": (
         lambda *_: (IMAGE, IMAGE.round().expand(3, 1, 28, 28)),
         ["image", f"{int(IMAGE.round().sum())} spikes"],
@@ -272,6 +285,7 @@ DRAWINGS = {  # name: how it is drawn from (result, recording, digits), what mus
 OPTIONS = {
     "plot_output_counts": {"steps": 40},
     "plot_piece_curves": {"xlabel": "steps", "ylabel": "RMS"},
+    "plot_sizes": {"reference": "float32"},
     "plot_spike_statistics": {"window": 20},
 }
 

@@ -269,8 +269,8 @@ def _check_neurons(unit: Unit, dt: float) -> None:
         raise _NodeError(f"{unit.name} has r = {_some(node.r)}, but r * dt must be 1: give {mend}")
     if kind(node) == "IF" and not np.all(np.asarray(node.v_reset) == 0):
         raise _NodeError(
-            f"{unit.name} resets to {_some(node.v_reset)}; only v_reset = 0 is known, "
-            "so shift its threshold"
+            f"{unit.name} resets to {_some(node.v_reset)}; write it with v_reset = 0, "
+            "the only value that is known here"
         )
     if kind(node) == "IF" and not np.all(np.asarray(node.v_threshold) > 0):
         low = np.min(node.v_threshold)

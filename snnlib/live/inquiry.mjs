@@ -76,7 +76,7 @@ function seedRow(time) {
 
 const QUESTIONS = [
   {
-    text: "Double every threshold. How many output spikes are left after the last step?",
+    text: "Double every threshold. How many spikes of the last layer are left?",
     choices: ["About half", "About a quarter", "An eighth or fewer"],
     reveal: doubledThresholds,
   },
@@ -140,7 +140,7 @@ async function doubledThresholds(lab) {
   return {
     right: share > 0.35 ? 0 : share > 0.18 ? 1 : 2,
     text:
-      `${total(before[output])} output spikes became ${total(after[output])}. Each layer halves ` +
+      `${total(before[output])} spikes of ${output} became ${total(after[output])}. Each layer halves ` +
       `what reaches it, and what reaches it was halved before: ${each}.`,
   };
 }

@@ -191,13 +191,26 @@ class Lab {
   }
 
   get cnnAnswer() {
-    const last = this.network.layers[this.network.layers.length - 1];
-    const values = this.relu[last.name];
+    const values = this.relu[this.outputLayer.name];
     return values.indexOf(values.reduce((a, b) => Math.max(a, b)));
   }
 
-  countsAt(step) {
-    return rowOf(this.recording.counts, step - 1, this.network.classes);
+  get outputLayer() {
+    return this.network.layers[this.network.layers.length - 1];
+  }
+
+  get evidenceName() {
+    return this.network.readout === "spikes" ? "output spikes" : "output potential";
+  }
+
+  /** What decides, after each step: [T][classes]. */
+  get evidence() {
+    const { counts, potentials } = this.recording;
+    return this.network.readout === "spikes" ? counts : potentials[this.outputLayer.name];
+  }
+
+  evidenceAt(step) {
+    return rowOf(this.evidence, step - 1, this.network.classes);
   }
 
   rowsOf({ name }) {
@@ -219,7 +232,7 @@ class Lab {
   }
 
   colourOf({ name }) {
-    return layerColour(this.colours, name, this.layers[this.layers.length - 1].name);
+    return layerColour(this.colours, name, this.outputLayer.name);
   }
 
   announce(speak) {

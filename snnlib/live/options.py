@@ -31,6 +31,10 @@ VIEWS = {  # what a chapter shows of the lab: only what it teaches
         "panels": ["draw", "answer", "time", "settings", "raster", "decision", "seeds"],
         "sliders": ["steps", "rate", "seed"],
     },
+    "taste": {
+        "label": "Live lab: draw a digit",
+        "panels": ["draw", "answer", "time"],
+    },
     "everything": {"label": "The live lab"},
 }
 CHOICES = {"panels": PANELS, "sliders": SLIDERS}

@@ -191,14 +191,16 @@ function drawCursor({ context, x, bottom, colours }, step) {
 /**
  * One line a class over time; the leader stands out.
  *
- * counts: [T][classes] so far.  step: shown, from 1; what comes later is faint.
+ * values: [T][classes], output spikes so far or potentials.  step: shown, from 1; what comes
+ * later is faint.
  */
-export function paintDecision(canvas, colours, { counts, classes, steps, step, leader }) {
-  const high = Math.max(4, counts.reduce((a, b) => Math.max(a, b), 0));
-  const chart = openChart(canvas, colours, { steps, low: 0, high, label: "output spikes" });
+export function paintDecision(canvas, colours, { values, label, classes, steps, step, leader }) {
+  const high = Math.max(4, values.reduce((a, b) => Math.max(a, b), 0));
+  const low = values.reduce((a, b) => Math.min(a, b), 0);
+  const chart = openChart(canvas, colours, { steps, low, high, label });
   const { context, x, y } = chart;
   const upTo = (k, end) => {
-    const at = (t) => [x(t), y(t ? counts[(t - 1) * classes + k] : 0)];
+    const at = (t) => [x(t), y(t ? values[(t - 1) * classes + k] : 0)];
     return Array.from({ length: end + 1 }, (_, t) => at(t));
   };
   const order = Array.from({ length: classes }, (_, k) => k).sort((k) => (k === leader ? 1 : -1));

@@ -20,19 +20,20 @@ export function answerPanel(lab) {
   const answer = element("p", { "data-part": "answer", class: "snn-lab-verdict" });
   const cnn = note();
   const rows = Array.from({ length: lab.network.classes }, (_, k) => countRow(k));
-  const head = element("tr", {}, ...["class", "share", "spikes"].map((x) => element("th", { scope: "col" }, x)));
+  const columns = ["class", "bar", lab.evidenceName];
+  const head = element("tr", {}, ...columns.map((x) => element("th", { scope: "col" }, x)));
   const table = element(
     ...["table", { "data-part": "counts" }],
-    element("caption", {}, "Output spikes so far"),
+    element("caption", {}, `${capital(lab.evidenceName)} so far`),
     element("thead", {}, head),
     element("tbody", {}, ...rows.map((row) => row.element)),
   );
   const spoken = element("p", { role: "status", class: "snn-lab-spoken" });
   const made = panel("answer", "The answer", answer, cnn, table, spoken);
   const update = () => {
-    const counts = Array.from(lab.countsAt(lab.settings.step));
-    const most = Math.max(...counts, 1);
-    rows.forEach((row, k) => row.update(counts[k], counts[k] / most, k === lab.answerNow));
+    const values = Array.from(lab.evidenceAt(lab.settings.step));
+    const most = Math.max(...values, 1);
+    rows.forEach((row, k) => row.update(values[k], values[k] / most, k === lab.answerNow));
     say(answer, answerText(lab));
     say(cnn, lab.empty ? "" : `The CNN that it came from says ${lab.cnnAnswer}.`);
     lab.announce(() => say(spoken, `${answerText(lab)}, after step ${lab.settings.step}`));
@@ -45,14 +46,18 @@ export function answerText({ empty, answerNow }) {
   return answerNow < 0 ? "Undecided: no output spike yet" : `The network says ${answerNow}`;
 }
 
+function capital(text) {
+  return text[0].toUpperCase() + text.slice(1);
+}
+
 function countRow(k) {
   const bar = element("span", { class: "snn-lab-bar" });
   const count = element("td", {});
   const row = element("tr", {}, element("th", { scope: "row" }, `${k}`), element("td", {}, bar), count);
   const update = (value, share, leads) => {
-    bar.style.setProperty("--share", share);
+    bar.style.setProperty("--share", Math.max(share, 0));
     row.classList.toggle("leads", leads);
-    say(count, `${value}`);
+    say(count, Number.isInteger(value) ? `${value}` : value.toFixed(1));
   };
   return { element: row, update };
 }
@@ -180,12 +185,12 @@ function thin(list, room) {
 // ---- the decision
 
 export function decisionPanel(lab) {
-  const canvas = picture("decision", "Output spikes of each class so far, over time");
+  const canvas = picture("decision", `${capital(lab.evidenceName)} of each class so far, over time`);
   const small = note("One line a class. The leader has the colour of output spikes.");
   const update = () => {
     const { steps, step } = lab.settings;
-    const [counts, classes] = [lab.recording.counts, lab.network.classes];
-    paintDecision(canvas, lab.colours, { counts, classes, steps, step, leader: lab.answerNow });
+    const [values, label, classes] = [lab.evidence, lab.evidenceName, lab.network.classes];
+    paintDecision(canvas, lab.colours, { values, label, classes, steps, step, leader: lab.answerNow });
   };
   return { element: panel("decision", "The decision forms", canvas, small), update };
 }
