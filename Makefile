@@ -26,7 +26,7 @@ test: .venv/ready  ## run every check: lint, library, chapters, book
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/grading --numprocesses=2 --dist=loadfile
 	$(BIN)/python tools/run_chapters.py
 	$(BIN)/python tools/build_book.py
-	$(BIN)/python -m pytest tests/book
+	$(BIN)/python -m pytest tests/book --numprocesses=2 --dist=loadfile
 
 lab: .venv/ready  ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab chapters
