@@ -80,22 +80,22 @@ class LabPage:
 
     def colours(self, part: str) -> int:
         """How many colours a picture has; a blank one has 1."""
-        return len(set(self._pixels(part)))
+        return len(self._colours(part))
 
     def corner(self, part: str) -> int:
         """Red of a picture's first pixel, or of what is behind it where it is transparent."""
-        red, opacity = (self._pixels(part)[0] >> shift & 255 for shift in (0, 24))
+        red, opacity = (self._colours(part)[0] >> shift & 255 for shift in (0, 24))
         ground = "(e) => Number(getComputedStyle(e.closest('.snn-lab-panel')).backgroundColor"
         behind = self.part(part).first.evaluate(ground + r".match(/\d+/)[0])")
         return red if opacity else behind
 
-    def _pixels(self, part: str) -> list[int]:
-        """A picture's pixels, read from a copy: Chromium warns of reading a canvas often."""
+    def _colours(self, part: str) -> list[int]:
+        """A picture's colours, its first pixel's first; from a copy, as Chromium warns of reading."""
         return self.part(part).first.evaluate("""(canvas) => {
           const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
           copy.drawImage(canvas, 0, 0);
           const {data} = copy.getImageData(0, 0, canvas.width, canvas.height);
-          return [...new Uint32Array(data.buffer)];
+          return [...new Set(new Uint32Array(data.buffer))];
         }""")
 
     def on_pad(self, points: Iterable[Point]) -> list[Point]:
