@@ -90,7 +90,7 @@ class LabPage:
         return red if opacity else behind
 
     def _colours(self, part: str) -> list[int]:
-        """A picture's colours, its first pixel's first; from a copy, as Chromium warns of reading."""
+        """A picture's colours, its first pixel's first; of a copy, which Chromium likes better."""
         return self.part(part).first.evaluate("""(canvas) => {
           const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d");
           copy.drawImage(canvas, 0, 0);

@@ -19,6 +19,7 @@ CHAPTER = (
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 
 PRINTED = [CHAPTER, "appendix/matlab", "appendix/api"]  # answers; wide tables; long names
+PAPER = {"width": 665, "height": 974}  # [CSS pixels] A4 within its margins
 MARGIN = 45  # [points] at the right of a printed page, a little less than its 17 mm
 
 CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
@@ -41,9 +42,10 @@ RAW_FORMULAS = r"""() => {
   return [...raw, ...[...broken, ...empty].map((e) => e.outerHTML), ...fonts.map((f) => f.family)];
 }"""
 
-TOO_WIDE = """(width) => {
-  const scrolls = (e) => e.closest("article, main, body") !== e &&
-    (getComputedStyle(e).overflowX !== "visible" || scrolls(e.parentElement));
+# What reaches beyond a width, unless it scrolls in a frame of its own; paper does not scroll.
+TOO_WIDE = """([width, mayScroll]) => {
+  const scrolls = (e) => mayScroll && e.closest("article, main, body") !== e &&
+    (/auto|scroll/.test(getComputedStyle(e).overflowX) || scrolls(e.parentElement));
   const wide = [...document.querySelectorAll("article *")].filter((e) =>
     e.getBoundingClientRect().right > width + 1 && e.checkVisibility({visibilityProperty: true})
     && !e.closest("mjx-assistive-mml, .visually-hidden") && !scrolls(e));
@@ -168,8 +170,19 @@ def test_no_page_is_wider_than_a_desktop_or_a_phone(page):
         for size in (PHONE, DESKTOP):
             page.set_viewport_size(size)
             redrawn(page)
-            assert page.evaluate(TOO_WIDE, size["width"]) == []
+            assert page.evaluate(TOO_WIDE, [size["width"], True]) == []
     finally:
+        page.set_viewport_size(DESKTOP)
+
+
+def test_no_page_is_wider_than_paper(page):
+    page.set_viewport_size(PAPER)
+    page.emulate_media(media="print", reduced_motion="reduce")
+    try:
+        redrawn(page)
+        assert page.evaluate(TOO_WIDE, [PAPER["width"], False]) == []
+    finally:
+        page.emulate_media(media="screen", reduced_motion="reduce")
         page.set_viewport_size(DESKTOP)
 
 
