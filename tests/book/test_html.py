@@ -9,19 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
+from browser import HTML, listed_pages
 from bs4 import BeautifulSoup
 from grading.leaks import all_masters, find_leaks
-
-ROOT = Path(__file__).parent.parent.parent
-HTML = ROOT / "_build" / "html"
-
-
-def listed_pages() -> list[str]:
-    """The pages that the table of contents names, root first."""
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    chapters = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
-    return [toc["root"], *chapters]
 
 
 @pytest.fixture(scope="module")
