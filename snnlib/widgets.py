@@ -18,6 +18,7 @@ from snnlib.data import Digits
 from snnlib.early_exit import ExitCurve, MarginStop
 from snnlib.encoding import ConstantEncoder, PoissonEncoder
 from snnlib.experiments import error_pieces
+from snnlib.live.widget import LiveLab  # noqa: F401 - chapters call it beside the sliders
 from snnlib.neurons import MAX_POOLING, RESETS, MaxPooling, if_step
 from snnlib.simulation import Encoder, SimulationResult, simulate
 from snnlib.training import evaluate

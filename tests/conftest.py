@@ -1,9 +1,12 @@
 """What all tests share: the digits, the trained networks, and hypothesis that repeats itself."""
 
+from collections import Counter
+
 import matplotlib as mpl
 import pytest
 import torch
 from hypothesis import settings
+from node import NODE, Node
 
 from snnlib import (
     activation_scales,
@@ -22,6 +25,15 @@ def pytest_configure(config):
     """Torch's tensors still speak the array protocol of numpy 1; figures are drawn from them."""
     for start in ("__array__ implementation", "__array_wrap__ must accept"):
         config.addinivalue_line("filterwarnings", f"ignore:{start}:DeprecationWarning")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line for each program or package that is missing, as its tests are skipped."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, count in reasons.items():
+        if "is missing" in reason or "is not installed" in reason:
+            terminalreporter.write_line(f"{count} tests skipped: {reason}")
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +70,16 @@ def snn(balanced):
 def example_snn(cnn):
     """The spiking network of MathWorks' example, at rest."""
     return convert(cnn, reset="zero", initial_potential=0.0, pooling="spiking", readout="spikes")
+
+
+@pytest.fixture(scope="session")
+def node():
+    """The functions of snnlib/live, ready to be called."""
+    if NODE is None:
+        pytest.skip("node is missing: the JavaScript of the lab cannot run")
+    process = Node()
+    yield process
+    process.close()
 
 
 @pytest.fixture(autouse=True)

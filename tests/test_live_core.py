@@ -1,21 +1,15 @@
 """The lab's simulator gives the spikes and potentials of Python, bit for bit, or says why not."""
 
-import base64
 import copy
-import hashlib
-import json
-import shutil
-import subprocess
 import zlib
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from nets import conv, deep_cnn, fill_randomly, linear, random_images, small_cnns, tiny_cnn
+from node import Call, JavaScriptError, in_pythons_order, simulate_in_lab
 from torch import nn
 
 from snnlib import (
@@ -30,64 +24,14 @@ from snnlib import (
 from snnlib.engines import clock, event
 from snnlib.export.lab import MAGIC, PREFIX, VERSION, LabError, at_threshold, lab_network
 
-HERE = Path(__file__).parent
-CORE = HERE.parent / "snnlib" / "live" / "core.mjs"
-NODE = shutil.which("node")
 EXAMPLE = {"reset": "zero", "initial_potential": 0.0, "pooling": "spiking", "readout": "spikes"}
-needs_node = pytest.mark.skipif(NODE is None, reason="node is missing: core.mjs cannot run")
 
 
-class Core:
-    """core.mjs in a process of node that answers one request after the other."""
-
-    def __init__(self) -> None:
-        command = [NODE, str(HERE / "live" / "serve_core.mjs"), CORE.as_uri()]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        self.process = subprocess.Popen(command, text=True, **pipes)
-
-    def ask(self, action: str, **request):
-        """The answer: {"result": ...} or {"error": {"name", "reason", "message"}}."""
-        self.process.stdin.write(json.dumps({"action": action, **request}) + "\n")
-        self.process.stdin.flush()
-        return json.loads(self.process.stdout.readline())
-
-    def run(self, document: bytes, image: torch.Tensor, **options):
-        pixels = image.flatten().double().tolist()
-        return self.ask("run", network=as_text(document), image=pixels, options=options)
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def core():
-    served = Core()
-    yield served
-    served.close()
-
-
-def as_text(document: bytes) -> str:
-    return base64.b64encode(document).decode()
-
-
-def doubles(text: str) -> torch.Tensor:
-    """The float64 of a hexadecimal text, in a row."""
-    return torch.from_numpy(np.frombuffer(bytes.fromhex(text), "<f8").copy())
-
-
-def digest(spikes: torch.Tensor) -> str:
-    return hashlib.sha256(spikes.to(torch.uint8).numpy().tobytes()).hexdigest()
-
-
-def assert_same(core, snn, image, *, steps=40, rate=0.4, seed=0, index=0, threshold=1.0):
+def assert_same(node, snn, image, *, steps=40, rate=0.4, seed=0, index=0, threshold=1.0):
     """core.mjs, `record` and both engines agree on everything."""
     options = {"steps": steps, "rate": rate, "seed": seed, "index": index, "threshold": threshold}
     names = [layer.name for layer in snn.layers]
-    answer = core.run(lab_network(snn), image, **options, potentials=names)
-    assert "error" not in answer, answer
-    found = answer["result"]
+    found = simulate_in_lab(node, lab_network(snn), image, **options, potentials=names)
     snn, encoder = at_threshold(snn, threshold), PoissonEncoder(rate, seed)
     assert_same_recording(found, record(snn, image, steps=steps, encoder=encoder, index=index), snn)
     assert event.why_not(snn) is None
@@ -98,27 +42,29 @@ def assert_same(core, snn, image, *, steps=40, rate=0.4, seed=0, index=0, thresh
 
 
 def assert_same_recording(found, recording, snn) -> None:
+    shapes, last = snn.shapes(), snn.layers[-1].name
     spikes = {"input": recording.input, **recording.spikes}
     for name, rows in spikes.items():  # counts first: they say where a difference begins
-        assert found["spikeCounts"][name] == rows.flatten(1).sum(1).int().tolist(), name
-    assert found["spikes"] == {name: digest(rows) for name, rows in spikes.items()}
-    assert found["decisions"] == recording.decisions.tolist()
-    last = snn.layers[-1].name
+        assert found["spikeCounts"][name].tolist() == rows.flatten(1).sum(1).int().tolist(), name
+    for name, rows in spikes.items():
+        given = found["input"] if name == "input" else found["spikes"][name]
+        assert torch.equal(in_pythons_order(given, shapes[name]), rows.to(torch.uint8)), name
+    assert found["decisions"].tolist() == recording.decisions.tolist()
     for name, rows in recording.potentials.items():
-        potentials = doubles(found["potentials"][name])
+        potentials = in_pythons_order(found["potentials"][name], shapes[name])
         assert rows.dtype == torch.float64 or name != last
-        assert torch.equal(potentials.to(rows.dtype), rows.flatten()), name
+        assert torch.equal(potentials.to(rows.dtype), rows), name
 
 
 def assert_same_outputs(found, outputs, snn) -> None:
     last = snn.layers[-1]
     for name, counts in found["spikeCounts"].items():
-        assert counts == [output.spikes[name] for output in outputs], name
+        assert counts.tolist() == [output.spikes[name] for output in outputs], name
     counts = torch.cat([output.counts.expand(1, len(last.weight)) for output in outputs])
-    assert found["counts"] == counts.flatten().int().tolist()
+    assert found["counts"].tolist() == counts.flatten().int().tolist()
     unit = last.neuron.threshold if last.spiking else 1.0
     potentials = torch.cat([output.potential.double() / unit for output in outputs])
-    assert torch.equal(doubles(found["potentials"][last.name]), potentials.flatten())
+    assert found["potentials"][last.name].tolist() == potentials.flatten().tolist()
 
 
 # ---- the same spikes
@@ -146,46 +92,41 @@ TRAINED = {  # options of convert, and of the run
 }
 
 
-@needs_node
 @pytest.mark.parametrize("place", range(2))
 @pytest.mark.parametrize("name", TRAINED)
-def test_the_trained_network_gives_the_same_in_the_lab(core, balanced, digits, name, place):
+def test_the_trained_network_gives_the_same_in_the_lab(node, balanced, digits, name, place):
     options, run = TRAINED[name]
     image = digits.images[list(TRAINED).index(name) + 40 * place]
-    found = assert_same(core, convert(balanced, **options), image, **run)
-    assert all(any(counts) for counts in found["spikeCounts"].values())
+    found = assert_same(node, convert(balanced, **options), image, **run)
+    assert all(counts.any() for counts in found["spikeCounts"].values())
 
 
-@needs_node
-def test_one_threshold_a_channel_gives_the_same(core, cnn, train, digits):
+def test_one_threshold_a_channel_gives_the_same(node, cnn, train, digits):
     scales = activation_scales(cnn, train.images, channelwise=True)
     snn = convert(cnn, thresholds=scales, readout="spikes")
     assert max(layer.neuron.threshold.numel() for layer in snn.layers) > 1
-    assert_same(core, snn, digits.images[5], threshold=0.8)
+    assert_same(node, snn, digits.images[5], threshold=0.8)
 
 
-@needs_node
 @pytest.mark.parametrize("readout", ["potential", "spikes"])
-def test_the_lab_decides_as_simulate_does_after_every_step(core, balanced, digits, readout):
+def test_the_lab_decides_as_simulate_does_after_every_step(node, balanced, digits, readout):
     snn = convert(balanced, readout=readout)
     document, chosen = lab_network(snn), digits[::4]
-    runs = [core.run(document, x, index=i)["result"] for i, x in enumerate(chosen.images)]
+    runs = [simulate_in_lab(node, document, x, index=i) for i, x in enumerate(chosen.images)]
     predictions = simulate(snn, chosen).predictions  # [T, N]
-    assert [run["decisions"] for run in runs] == predictions.T.tolist()
+    assert [run["decisions"].tolist() for run in runs] == predictions.T.tolist()
     assert (predictions[-1] == chosen.labels).double().mean() >= 0.9
 
 
-@needs_node
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("options", [{}, EXAMPLE], ids=["defaults", "example"])
-def test_a_random_network_gives_the_same_in_the_lab(core, seed, options):
+def test_a_random_network_gives_the_same_in_the_lab(node, seed, options):
     snn = convert(tiny_cnn(seed), input_shape=(1, 6, 6), **options)
     (image,) = random_images(seed, 1, (1, 6, 6))
     run = {"rate": [0.2, 0.6, 1.0][seed % 3], "threshold": [1.0, 0.6][seed % 2], "seed": seed}
-    assert_same(core, snn, image, **run, index=seed)
+    assert_same(node, snn, image, **run, index=seed)
 
 
-@needs_node
 @hypothesis_settings(max_examples=25)
 @given(
     drawn=small_cnns(),
@@ -195,33 +136,34 @@ def test_a_random_network_gives_the_same_in_the_lab(core, seed, options):
     rate=st.sampled_from([0.3, 1.0]),
     threshold=st.sampled_from([1.0, 0.77]),
 )
-def test_any_small_network_gives_the_same(core, drawn, reset, pooling, readout, rate, threshold):
+def test_any_small_network_gives_the_same(node, drawn, reset, pooling, readout, rate, threshold):
     cnn, shape = drawn
     options = {"reset": reset, "pooling": pooling, "readout": readout}
     snn = convert(cnn, input_shape=shape, **options)
     (image,) = random_images(3, 1, shape)
-    assert_same(core, snn, image, steps=12, rate=rate, threshold=threshold)
+    assert_same(node, snn, image, steps=12, rate=rate, threshold=threshold)
 
 
-@needs_node
-def test_encode_gives_the_spikes_of_the_encoder(core, digits):
+def test_encode_gives_the_spikes_of_the_encoder(node, digits):
     image = digits.images[3]
     for rate, seed, index, step in [(0.4, 0, 0, 0), (1.0, 123456789, 7, 39), (0.05, 2, 9999, 500)]:
-        request = {"rate": rate, "seed": seed, "index": index, "step": step}
-        spikes = core.ask("encode", image=image.flatten().tolist(), **request)["result"]
+        levels = Call("core", "rateLevels", (image.flatten(), rate))
+        spikes = node.call("core", "encode", levels, seed, index, step).tolist()
         encoder, places = PoissonEncoder(rate, seed), torch.tensor([index])
         expected = encoder.encode(image.unsqueeze(0), step, index=places)
         assert spikes == expected.flatten().int().tolist()
 
 
-@needs_node
-def test_another_network_gives_other_spikes(core, snn, digits):
+def test_another_network_gives_other_spikes(node, snn, digits):
     """The comparison can fail: one weight, changed by one unit, is seen in the potentials."""
     changed = copy.deepcopy(snn)
     changed.layers[-1].weight[0, :] += 2.0 ** -changed.layers[-1].fraction_bits
-    one, other = (core.run(lab_network(net), digits.images[0]) for net in (snn, changed))
-    assert one["result"]["spikes"] == other["result"]["spikes"]
-    assert one["result"]["potentials"] != other["result"]["potentials"]
+    one, other = (
+        simulate_in_lab(node, lab_network(net), digits.images[0]) for net in (snn, changed)
+    )
+    (name,) = one["potentials"]
+    assert all((rows == other["spikes"][layer]).all() for layer, rows in one["spikes"].items())
+    assert (one["potentials"][name] != other["potentials"][name]).any()
 
 
 # ---- thresholds
@@ -369,47 +311,46 @@ def small_document() -> bytes:
     return lab_network(convert(tiny_cnn(), input_shape=(1, 6, 6)))
 
 
-def reason(core, document: bytes) -> str | None:
+def reason(node, document: bytes) -> str | None:
     """Why core.mjs does not read it; None if it does."""
-    error = core.ask("read", network=as_text(document)).get("error")
-    assert error is None or (error["name"] == "NetworkError" and error["message"].endswith("."))
-    return error and error["reason"]
+    try:
+        node.call("core", "readNetwork", document, key="classes")
+    except JavaScriptError as error:
+        is_ours = error.name == "NetworkError" and error.message.endswith(".")
+        return error.reason if is_ours else str(error)
+    return None
 
 
-@needs_node
 @pytest.mark.parametrize("foreign", [b"", b"PK\x03\x04 a zip", b"<!doctype html><title>404"])
-def test_a_foreign_file_is_recognised(core, foreign):
-    assert reason(core, foreign) == "foreign"
+def test_a_foreign_file_is_recognised(node, foreign):
+    assert reason(node, foreign) == "foreign"
 
 
-@needs_node
-def test_a_file_cut_off_anywhere_is_recognised(core):
+def test_a_file_cut_off_anywhere_is_recognised(node):
     document = small_document()
-    assert reason(core, document) is None
+    assert reason(node, document) is None
     for length in (*range(1, PREFIX + 8), len(document) // 2, len(document) - 1):
-        assert reason(core, document[:length]) == "truncated", length
+        assert reason(node, document[:length]) == "truncated", length
 
 
-@needs_node
-def test_a_file_altered_anywhere_is_recognised(core):
+def test_a_file_altered_anywhere_is_recognised(node):
     document = small_document()
     for at in range(16, len(document), 7):  # checksum, header and weights
         altered = bytearray(document)
         altered[at] ^= 1 << (at % 8)
-        assert reason(core, bytes(altered)) == "altered", at
-    assert reason(core, document + b"\0") == "altered"
+        assert reason(node, bytes(altered)) == "altered", at
+    assert reason(node, document + b"\0") == "altered"
     for at in range(16):  # what the checksum leaves out: kind of file, version, length
         altered = document[:at] + bytes([document[at] ^ 1]) + document[at + 1 :]
-        assert reason(core, altered) is not None, at
-    assert reason(core, b"S" + document[1:]) == "foreign"
+        assert reason(node, altered) is not None, at
+    assert reason(node, b"S" + document[1:]) == "foreign"
 
 
-@needs_node
-def test_another_version_is_recognised(core):
+def test_another_version_is_recognised(node):
     document = small_document()
     assert document[:8] == MAGIC
     later = document[:8] + (VERSION + 1).to_bytes(4, "little") + document[12:]
-    assert reason(core, later) == "version"
+    assert reason(node, later) == "version"
 
 
 def test_the_checksum_is_that_of_zip_files():
@@ -429,27 +370,22 @@ BAD_OPTIONS = {
 }
 
 
-@needs_node
 @pytest.mark.parametrize("name", BAD_OPTIONS)
-def test_bad_options_are_refused_by_name(core, name):
+def test_bad_options_are_refused_by_name(node, name):
     for value in BAD_OPTIONS[name]:
-        answer = core.run(small_document(), torch.zeros(1, 6, 6), **{name: value})
-        assert answer["error"]["name"] == "RangeError", value
-        assert answer["error"]["message"].startswith((name, f"a {name}")), value
+        with pytest.raises(JavaScriptError, match=rf"^RangeError: (a )?{name}"):
+            simulate_in_lab(node, small_document(), torch.zeros(1, 6, 6), **{name: value})
 
 
-@needs_node
-def test_a_bad_image_is_refused(core):
+def test_a_bad_image_is_refused(node):
     document = small_document()
     for image in (torch.zeros(1, 5, 6), torch.full((1, 6, 6), 1.5), torch.full((1, 6, 6), -0.1)):
-        answer = core.run(document, image)
-        assert answer["error"]["name"] == "RangeError"
-        assert "image has" in answer["error"]["message"]
+        with pytest.raises(JavaScriptError, match=r"^RangeError: .*image has"):
+            simulate_in_lab(node, document, image)
 
 
-@needs_node
-def test_an_empty_drawing_gives_no_spikes_and_no_decision(core):
+def test_an_empty_drawing_gives_no_spikes_and_no_decision(node):
     snn = convert(tiny_cnn(), input_shape=(1, 6, 6), readout="spikes", initial_potential=0.0)
-    found = assert_same(core, snn, torch.zeros(1, 6, 6))
-    assert found["decisions"] == [-1] * 40
-    assert not any(any(counts) for counts in found["spikeCounts"].values())
+    found = assert_same(node, snn, torch.zeros(1, 6, 6))
+    assert found["decisions"].tolist() == [-1] * 40
+    assert not any(counts.any() for counts in found["spikeCounts"].values())

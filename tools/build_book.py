@@ -64,6 +64,9 @@ def jupyter_book(source: Path, config: dict[str, Any]) -> int:
     """Build the book in a folder, every warning an error; return jupyter-book's exit status."""
     settings = source / "_build" / "config.yml"
     settings.parent.mkdir(exist_ok=True)
+    config = deepcopy(config)
+    for name, folder in config["sphinx"]["local_extensions"].items():  # seen from the settings
+        config["sphinx"]["local_extensions"][name] = f"../{folder}"
     settings.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "--config", settings]
     return subprocess.run([*command, "-n", "-W", "--keep-going", "--all"], cwd=source).returncode

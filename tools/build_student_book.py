@@ -26,8 +26,8 @@ from without_solutions import Chapter, SolutionError, dangling, find_leaks, secr
 ROOT = build_book.ROOT
 TARGET = ROOT / "dist" / "book-student"
 CACHE = build_book.BUILD / "student"
-SOURCES = ["_config.yml", "_toc.yml", "index.md", "references.bib", "_static", "appendix"]
-SOURCES += [build_book.RESULTS]
+SOURCES = ["_config.yml", "_toc.yml", "index.md", "lab.md", "references.bib", "_static", "_ext"]
+SOURCES += ["appendix", build_book.RESULTS]
 
 
 class BuildError(RuntimeError):

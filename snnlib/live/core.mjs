@@ -112,6 +112,7 @@ function readLayer(facts, shape, view, weightsAt) {
     neurons: facts.shape.reduce((a, b) => a * b, 1),
     unit: 2 ** -facts.fraction_bits,
     pools,
+    source: pooled, // [C, H, W] that the synapse takes, after its pools
     kind,
     geometry: kind === "conv" ? readGeometry(facts.synapse, pooled, facts.shape) : null,
     weights: layOut(facts, units, pooled),
@@ -486,12 +487,17 @@ function emit({ levels, seed, index, places, events }, step, recording) {
   return events;
 }
 
+/** v += what the events of the layer before bring, through pools and synapse. */
+function deliver({ layer, v, scratches }, arrived) {
+  let events = arrived;
+  layer.pools.forEach((pooling, i) => (events = pool(pooling, scratches[i], events)));
+  SCATTER[layer.kind](layer, events, v);
+}
+
 /** One layer, one step. */
 function advance(state, arrived, step, recording) {
   const { layer, v } = state;
-  let events = arrived;
-  layer.pools.forEach((pooling, i) => (events = pool(pooling, state.scratches[i], events)));
-  SCATTER[layer.kind](layer, events, v);
+  deliver(state, arrived);
   const row = (rows) => rowOf(rows[layer.name], step, v.length);
   const spiked = state.threshold && fire(state, row(recording.spikes));
   if (spiked) recording.spikeCounts[layer.name][step] = spiked.size;
@@ -515,6 +521,60 @@ function conclude(network, { v, layer }, step, recording) {
     rowOf(spikes[layer.name], step, network.classes).forEach((spike, i) => (row[i] += spike));
   }
   decisions[step] = decide(row, v, network.readout);
+}
+
+// ---- the same layers with ReLU
+
+/**
+ * The rates that conversion aims at: each layer with a ReLU in place of its spikes.
+ *
+ * network, image, options: as for `simulate`, of which rate and threshold are used.  Gives
+ * {layer: Float64Array [H][W][C]} [spikes/step]; above 1 no neuron can follow.  An output
+ * that never spikes has no ReLU: its values are signed, for threshold 1.
+ */
+export function reluRates(network, image, options = {}) {
+  const given = { ...DEFAULTS, ...options };
+  checkOptions(network, given);
+  checkImage(network, image);
+  const places = placesOf(network.inputShape);
+  const values = new Float64Array(image.length);
+  image.forEach((pixel, p) => (values[places[p]] = pixel * given.rate));
+  let events = eventsOf(values);
+  const rates = {};
+  for (const layer of network.layers) {
+    rates[layer.name] = reluLayer(layer, given.threshold, events);
+    events = eventsOf(rates[layer.name]);
+  }
+  return rates;
+}
+
+function reluLayer(layer, factor, events) {
+  const state = makeState(layer, factor);
+  state.v.fill(0); // the initial potential is no input
+  deliver(state, events);
+  const { v, threshold } = state;
+  return v.map((z, i) => (threshold ? Math.max(0, z) / threshold[i] : z * layer.unit));
+}
+
+/** The places whose value is not zero, as events. */
+function eventsOf(values) {
+  const events = makeEvents(values.length);
+  values.forEach((value, place) => {
+    if (value === 0) return;
+    events.places[events.size] = place;
+    events.amounts[events.size++] = value;
+  });
+  return events;
+}
+
+/** What pools make of a row [H][W][C] before a layer's synapse: Float64Array [H][W][C]. */
+export function pooledRow(layer, row) {
+  let events = eventsOf(row);
+  for (const pooling of layer.pools) events = pool(pooling, makeScratch(pooling), events);
+  const [channels, height, width] = layer.source;
+  const values = new Float64Array(channels * height * width);
+  for (let i = 0; i < events.size; i++) values[events.places[i]] = events.amounts[i];
+  return values;
 }
 
 /**

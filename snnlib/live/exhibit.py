@@ -1,0 +1,42 @@
+"""What the lab shows unless it is told otherwise: a trained network and ten digits."""
+
+from functools import cache
+from typing import Any
+
+import torch
+
+from snnlib.balancing import activation_scales, normalize_weights
+from snnlib.conversion import convert
+from snnlib.data import Digits, load_digits
+from snnlib.network import SpikingNetwork
+from snnlib.training import load_trained_cnn
+
+WEIGHTS = "mnist"  # trained on shifted and turned digits too, as drawings are
+CALIBRATION = 1000  # [images]
+
+
+@cache
+def exhibited_network() -> SpikingNetwork:
+    """The shipped network, converted with the defaults of the course; it counts spikes."""
+    cnn, train = load_trained_cnn(WEIGHTS), load_digits("train")
+    scales = activation_scales(cnn, train.images[:CALIBRATION], percentile=99.9)
+    return convert(normalize_weights(cnn, scales), readout="spikes")
+
+
+def exhibited_samples(digits: Digits | None = None) -> list[dict[str, Any]]:
+    """One image of each class, the first of the test set (by default).
+
+    Returns
+    -------
+    list of dict
+        ``label``, ``index`` in the data set, on which the spikes depend, and ``pixels``:
+        bytes [H * W], 255 is a white pixel.
+    """
+    digits = load_digits("test") if digits is None else digits
+    return [_sample(digits, label) for label in range(len(digits.class_names))]
+
+
+def _sample(digits: Digits, label: int) -> dict[str, Any]:
+    index = int((digits.labels == label).nonzero()[0])
+    pixels = (digits.images[index] * 255).round().to(torch.uint8)
+    return {"label": label, "index": index, "pixels": pixels.numpy().tobytes()}
