@@ -2,5 +2,5 @@
 
 
 def pytest_configure(config):
-    for start in ("`torch.jit", "__array__ implementation"):
+    for start in ("`torch.jit", "__array__ implementation", "nirtorch.load is being deprecated"):
         config.addinivalue_line("filterwarnings", f"ignore:{start}:DeprecationWarning")

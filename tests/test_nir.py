@@ -266,6 +266,23 @@ def test_a_bias_without_weights_is_refused(snn):
     assert "has a bias but no weights that NIR could add it to" in refused(pool)
 
 
+def test_a_name_that_a_file_would_split_is_refused(snn):
+    snn.layers[0].name = "conv/1"
+    snn.layers[1].sources = ("conv/1",)
+    assert 'layer conv/1 has a "/" in its name' in refused(snn)
+
+
+def test_what_could_not_be_read_is_not_written(snn):
+    other = copy.deepcopy(snn)
+    other.layers[1].synapse[1].weight.data[0, 0, 0, 0] += 1e-4
+    assert "conv2.weights has weights that are no multiples of 2**-" in refused(other)
+    layers = [conv(1, 2, 1), nn.ReLU(), nn.AvgPool2d(2), conv(2, 2, 1), nn.ReLU(), nn.Flatten()]
+    cnn = fill_randomly(nn.Sequential(*layers, linear(18, 3)), 0)
+    turned = convert(cnn, input_shape=(1, 6, 6))
+    turned.layers[1].synapse = nn.Sequential(*reversed(turned.layers[1].synapse))
+    assert "3.pool stands behind 3.weights; pools come first" in refused(turned)
+
+
 # ---- graphs of other programs
 
 

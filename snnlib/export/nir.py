@@ -24,6 +24,7 @@ and of each node in between, ``path``: 0, or the number of the shortcut that it 
 An average is a SumPool2d with weights divided by its window: sums of spikes are exact.
 """
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -76,42 +77,39 @@ def to_nir(snn: SpikingNetwork, *, integrator: bool = True) -> "nir.NIRGraph":
     ImportError
         If the package nir is not installed.
     NIRError
-        With everything that NIR cannot express.
+        With everything that NIR cannot express, or that ``from_nir`` would refuse.
     """
     ir = nir_package()
     shapes = snn.shapes()
     draft = _Draft({INPUT: ir.Input(np.array(snn.input_shape))}, [], [])
-    for position, layer in enumerate(snn.layers):
-        last = position == len(snn.layers) - 1
-        found = _faults(layer, shapes, last)
-        draft.faults += [f"layer {layer.name} {fault}." for fault in found]
-        if not found:
+    for place, layer in enumerate(snn.layers):
+        faults = _faults(layer, shapes, last=place == len(snn.layers) - 1)
+        draft.faults += [f"layer {layer.name} {fault}." for fault in faults]
+        if not faults:
             _add_paths(draft, layer, shapes)
             if layer.spiking or integrator:
-                node = _neurons(layer, shapes[layer.name])
-                draft.nodes[_neuron_name(layer.name)] = node
+                neurons = _neurons(layer, shapes[layer.name], place)
+                draft.nodes[_neuron_name(layer.name)] = neurons
     if draft.faults:
         raise NIRError("NIR cannot express this network:", draft.faults)
-    return _finish(draft, snn, shapes)
+    _add_output(draft, snn, shapes)
+    facts = {"snnlib_format": FORMAT, "readout": snn.readout, "dt": 1.0}
+    graph = ir.NIRGraph(draft.nodes, draft.edges, metadata=facts)
+    from_nir(graph)  # so that nothing is written that could not be read
+    return graph
 
 
-def _finish(draft: _Draft, snn: SpikingNetwork, shapes: Mapping[str, torch.Size]) -> "nir.NIRGraph":
-    """With the Output, the metadata, and only edges that lead somewhere."""
-    ir = nir_package()
+def _add_output(draft: _Draft, snn: SpikingNetwork, shapes: Mapping[str, torch.Size]) -> None:
+    """The Output behind the last neurons, or in their place where the graph ends on weights."""
     last = snn.layers[-1]
     end = _neuron_name(last.name)
-    output = ir.Output(np.array(shapes[last.name]))
+    output = nir_package().Output(np.array(shapes[last.name]))
     if end in draft.nodes:
         draft.edges.append((end, "output"))
-    else:  # ends on weights: they lead to the Output itself, which says what the neurons would
+    else:
         draft.edges = [(a, "output" if b == end else b) for a, b in draft.edges]
-        output.metadata = _metadata(last)
-    nodes = {**draft.nodes, "output": output}
-    for i, layer in enumerate(snn.layers):
-        name = _neuron_name(layer.name)
-        nodes[name if name in nodes else "output"].metadata["position"] = i
-    facts = {"snnlib_format": FORMAT, "readout": snn.readout, "dt": 1.0}
-    return ir.NIRGraph(nodes, draft.edges, metadata=facts)
+        output.metadata = _metadata(last, len(snn.layers) - 1)
+    draft.nodes["output"] = output
 
 
 # ---- what is refused
@@ -126,6 +124,8 @@ def _faults(layer: SpikingLayer, shapes: Mapping[str, torch.Size], last: bool) -
         return [f"has neurons of type {type(neuron).__name__}; use IFNeuron"]
     faults = [_op_fault(op) for _, path in layer.paths for op in path]
     faults = [fault for fault in faults if fault]
+    if "/" in layer.name:
+        faults.append('has a "/" in its name, which separates groups in a file; rename it')
     if isinstance(neuron, Integrator) and not last:
         faults.append("never spikes, but is not the output; give it IFNeuron")
     if layer.bias is not None and not _is_per_channel(layer.bias, shapes[layer.name]):
@@ -185,7 +185,7 @@ def _path_nodes(
     path: nn.Sequential, shape: torch.Size, bias: Tensor | None
 ) -> Iterator[tuple[str, Node, str | None]]:
     """(name, node, fault) of each operation."""
-    x = torch.zeros(1, *shape, device=next(iter((*path.parameters(), torch.zeros(1)))).device)
+    path, x = copy.deepcopy(path).cpu(), torch.zeros(1, *shape)
     names = [_op_name(op) for op in path]
     for i, (op, name) in enumerate(zip(path, names, strict=True)):
         y = op(x)
@@ -208,8 +208,7 @@ def _node(op: nn.Module, before: torch.Size, after: torch.Size, bias: Tensor | N
     if isinstance(op, nn.Flatten):
         return ir.Flatten(np.array(before), start_dim=0, end_dim=-1)
     if isinstance(op, ChannelScale):
-        ones = torch.ones(before, device=op.weight.device)
-        return ir.Scale(_numbers(op(ones.unsqueeze(0))[0]))
+        return ir.Scale(_numbers(op(torch.ones(1, *before))[0]))
     added = torch.zeros(after[0]) if bias is None else bias.detach().cpu().flatten()
     added = _numbers(added.expand(after[0]))
     if isinstance(op, nn.Linear):
@@ -232,21 +231,22 @@ def _shape_fault(op: nn.Module, node: Node, x: Tensor, y: Tensor) -> str | None:
     )
 
 
-def _neurons(layer: SpikingLayer, shape: torch.Size) -> Node:
+def _neurons(layer: SpikingLayer, shape: torch.Size, place: int) -> Node:
     """One number a neuron, as NIR has it."""
     ir = nir_package()
     ones, zeros = np.ones(shape, np.float32), np.zeros(shape, np.float32)
-    facts = _metadata(layer)
+    facts = _metadata(layer, place)
     if not layer.spiking:
         return ir.I(r=ones, metadata=facts)
     threshold = _numbers(layer.neuron.threshold.expand(shape))
     return ir.IF(r=ones, v_threshold=threshold, v_reset=zeros, metadata=facts)
 
 
-def _metadata(layer: SpikingLayer) -> dict:
+def _metadata(layer: SpikingLayer, place: int) -> dict:
     """What NIR's own fields do not say about a layer of neurons."""
     facts = {
         "layer": layer.name,
+        "position": place,
         "fraction_bits": layer.fraction_bits,
         "scale": _plain(layer.scale),
     }
