@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -131,6 +132,8 @@ def small_book(folder: Path, url: str) -> BeautifulSoup:
     (folder / "chapters" / "one.ipynb").write_text("{}")
     (folder / "index.md").write_text("# Book\n")
     (folder / "references.bib").write_text("")
+    for name in ("_ext", "_static"):
+        shutil.copytree(ROOT / name, folder / name)
     (folder / "_toc.yml").write_text(
         "format: jb-book\nroot: index\nchapters:\n- file: chapters/one\n"
     )

@@ -101,7 +101,7 @@ class Lab {
   /** As `change`, but done on return: for programs. */
   set(changes) {
     this.merge(changes);
-    this.refresh();
+    this.refresh({ unseen: true });
   }
 
   /** `shown`: pixels that are not drawn on the pad, and are to be shown there. */
@@ -124,10 +124,11 @@ class Lab {
     if (["layer", "neuron"].some((name) => after[name] !== before[name])) this.changed.add("neuron");
   }
 
-  refresh() {
+  /** Nothing is drawn off screen, unless a program waits for it. */
+  refresh({ unseen = false } = {}) {
     cancelAnimationFrame(this.frame);
     this.frame = null;
-    if (!this.visible) return;
+    if (!this.visible && !unseen) return;
     const changed = this.changed ?? new Set();
     this.changed = null;
     if (this.stale) {
