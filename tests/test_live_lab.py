@@ -187,7 +187,9 @@ def test_the_widget_carries_the_same_network_and_hands_the_drawing_back():
     assert lab.options["settings"] == {"rate": 0.8}
     with pytest.raises(ValueError, match="not on screen yet"):
         _ = lab.image
-    lab.pixels = bytes(range(256)) * 3 + bytes(16)  # as the browser sends them
+    sent = bytes(range(256)) * 3 + bytes(16)
+    lab.set_state({"pixels": memoryview(sent), "answer": 4})  # as the browser's message does
+    assert lab.answer == 4
     assert lab.image.shape == (1, 28, 28)
     assert lab.image[0, 0, 5] == 5 / torch.tensor(255.0)
 

@@ -348,8 +348,12 @@ function watchTheme(lab) {
   };
 }
 
+/** JupyterLab makes a lab before it shows it: only then are there sizes and colours. */
 function watchSize(lab) {
-  const observer = new ResizeObserver(() => repaint(lab));
+  const observer = new ResizeObserver(() => {
+    lab.readTheme();
+    repaint(lab);
+  });
   observer.observe(lab.root);
   return () => observer.disconnect();
 }

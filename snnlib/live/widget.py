@@ -50,7 +50,7 @@ class LiveLab(anywidget.AnyWidget):
     samples = traitlets.List().tag(sync=True)
     options = traitlets.Dict().tag(sync=True)
     settings = traitlets.Dict().tag(sync=True)
-    pixels = traitlets.Bytes().tag(sync=True)
+    pixels = traitlets.Bytes().tag(sync=True, from_json=lambda view, _: bytes(view))
     answer = traitlets.Int(None, allow_none=True).tag(sync=True)
 
     def __init__(
