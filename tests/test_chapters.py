@@ -92,6 +92,12 @@ def test_questions_have_folded_answers(path):
 
 
 @each_chapter
+def test_no_title_ends_its_own_fence(path):
+    broken = re.findall(r"^```+\{[^}\n]+\}.*`.*$", path.read_text(), flags=re.M)
+    assert not broken, "a title with backticks needs a fence of colons, or it is shown as text"
+
+
+@each_chapter
 def test_exercises_are_gated_and_have_folded_solutions(path):
     text = path.read_text()
     labels = re.findall(r"\{exercise-start\}.*\n:label: (\S+)", text)

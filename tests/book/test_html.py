@@ -77,7 +77,7 @@ def test_no_markup_is_left_over(pages):
         text = "".join(
             block.get_text() for block in page.article.find_all(["p", "li", "figcaption", "h2"])
         )
-        leftover = re.search(r"\{(numref|ref|term|cite:?\w*|doc|eq)\}", text)
+        leftover = re.search(r"\{(numref|ref|term|cite:?\w*|doc|eq|admonition)\}|```|:::", text)
         assert not leftover, f"{name}: {leftover and leftover[0]} is shown as text"
 
 
