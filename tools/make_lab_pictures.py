@@ -1,8 +1,11 @@
 """Draw what stands in for the live lab on paper and without JavaScript: the lab itself.
 
-One picture for each view of a chapter, taken in a browser; needs Chromium.
+One picture for each view of a chapter, taken in a browser: Chromium, or what the variable
+CHROMIUM names.
 """
 
+import os
+import shutil
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
@@ -13,7 +16,6 @@ from snnlib.live.options import VIEWS, lab_options
 from snnlib.storage import write_whole
 
 ROOT = Path(__file__).parent.parent
-PROGRAM = "/usr/bin/chromium"
 WIDTH = 760  # [CSS pixels], about the text's
 PAGE = """<!doctype html><meta charset="utf-8"><html data-theme="light"><body style="margin: 0">
 <style>{style}</style>
@@ -40,8 +42,9 @@ def take(browser: Browser, view: str) -> bytes:
 
 
 def main() -> None:
+    program = shutil.which(os.environ.get("CHROMIUM", "chromium"))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for view in VIEWS:
             if view in ("taste", "everything"):  # their pages have another picture
                 continue
