@@ -11,16 +11,9 @@ from node import Call, JavaScriptError
 from torch import Tensor
 from torch.nn import functional as F
 
-from snnlib import (
-    SpikingNetwork,
-    activation_scales,
-    convert,
-    load_digits,
-    load_trained_cnn,
-    normalize_weights,
-    simulate,
-)
+from snnlib import SpikingNetwork, load_digits, simulate
 from snnlib.export.lab import lab_network
+from snnlib.live.exhibit import exhibited_network
 
 PAD = 280
 SEVEN = np.array([[0.15, 0.1], [0.85, 0.1], [0.4, 0.95]])  # x, y of its corners, of 1
@@ -33,11 +26,8 @@ def chosen():
 
 
 @pytest.fixture(scope="module")
-def snn(train) -> SpikingNetwork:
-    """The network of the lab."""
-    cnn = load_trained_cnn("mnist")
-    scales = activation_scales(cnn, train.images, percentile=99.9)
-    return convert(normalize_weights(cnn, scales))
+def snn() -> SpikingNetwork:
+    return exhibited_network()
 
 
 @pytest.fixture(scope="module")
