@@ -26,11 +26,16 @@ export function drawPanel(lab) {
   const seen = picture("seen", "What the network sees");
   const samples = sampleButtons(lab);
   const made = panel(
-    ...["draw", "Draw a digit"],
+    "draw",
+    "Draw a digit",
     element("div", { class: "snn-lab-paper" }, canvas, element("span", { class: "snn-lab-pen" })),
     element("div", { class: "snn-lab-seen" }, seen, note("What the network sees: 28 × 28 pixels")),
     button("Clear", pad.clear),
-    element("div", { class: "snn-lab-samples", role: "group", "aria-label": "Samples" }, ...samples),
+    element(
+      "div",
+      { class: "snn-lab-samples", role: "group", "aria-label": "Samples" },
+      ...samples,
+    ),
   );
   const update = (_, changed) => {
     if (!changed.has("image")) return;
@@ -63,7 +68,8 @@ export function timePanel(lab) {
   slider.addEventListener("input", () => lab.change({ step: Number(slider.value) }));
   const shown = element("output", { class: "snn-lab-step" });
   const keys = element(
-    ...["div", { class: "snn-lab-keys", role: "group", "aria-label": "Film" }],
+    "div",
+    { class: "snn-lab-keys", role: "group", "aria-label": "Film" },
     iconButton("first", "Start again", () => lab.change({ step: 1 })),
     iconButton("back", "Step back", move(-1)),
     play,
@@ -108,11 +114,18 @@ export function settingsPanel(lab) {
   const rows = lab.sliders.map((name) => sliderRow(lab, name));
   const link = linkRow(lab);
   const buttons = element(
-    ...["div", { class: "snn-lab-keys" }],
+    "div",
+    { class: "snn-lab-keys" },
     button("Reset settings", () => lab.reset()),
     link.element,
   );
-  const made = panel("settings", "Settings", ...rows.map((row) => row.element), buttons, link.spare);
+  const made = panel(
+    "settings",
+    "Settings",
+    ...rows.map((row) => row.element),
+    buttons,
+    link.spare,
+  );
   return { element: made, update: () => rows.forEach((row) => row.update()) };
 }
 
@@ -123,7 +136,13 @@ function sliderRow(lab, name) {
   const input = element("input", { type: "range", id, name, min, max, step });
   input.addEventListener("input", () => lab.change({ [name]: Number(input.value) }));
   const shown = element("output", { for: id });
-  const row = element("div", { class: "snn-lab-slider" }, element("label", { for: id }, label), input, shown);
+  const row = element(
+    "div",
+    { class: "snn-lab-slider" },
+    element("label", { for: id }, label),
+    input,
+    shown,
+  );
   const update = () => {
     const value = lab.settings[name];
     input.value = value;
@@ -135,7 +154,11 @@ function sliderRow(lab, name) {
 
 /** A button that copies the address; where that is refused, the address to copy by hand. */
 function linkRow(lab) {
-  const spare = element("input", { type: "text", readonly: "", "aria-label": "Link to this state" });
+  const spare = element("input", {
+    type: "text",
+    readonly: "",
+    "aria-label": "Link to this state",
+  });
   spare.hidden = true;
   const copy = async () => {
     const address = lab.address();

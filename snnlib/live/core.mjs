@@ -604,7 +604,10 @@ function checkOptions(network, { rate, seed, index, threshold, potentials }) {
   if (!(rate > 0 && rate <= 1)) {
     throw new RangeError(`rate is ${rate}; give spikes per step in (0, 1].`);
   }
-  for (const [name, value, limit] of [["seed", seed, 2 ** 32], ["index", index, 2 ** 31]]) {
+  for (const [name, value, limit] of [
+    ["seed", seed, 2 ** 32],
+    ["index", index, 2 ** 31],
+  ]) {
     if (!(Number.isInteger(value) && value >= 0 && value < limit)) {
       throw new RangeError(`${name} is ${value}; give a whole number in [0, ${limit}).`);
     }

@@ -21,7 +21,12 @@ export function picture(part, label, attributes = {}) {
 
 /** A part of the lab under a heading. */
 export function panel(name, heading, ...children) {
-  return element("div", { class: `snn-lab-panel snn-lab-${name}` }, element("h3", {}, heading), ...children);
+  return element(
+    "div",
+    { class: `snn-lab-panel snn-lab-${name}` },
+    element("h3", {}, heading),
+    ...children,
+  );
 }
 
 /** A note in small print. */

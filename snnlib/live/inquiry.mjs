@@ -31,9 +31,20 @@ async function runSeeds(lab, changes = {}, onRun = () => {}) {
 export function seedsPanel(lab) {
   const rows = TIMES.map(seedRow);
   const start = button(`Try ${SEEDS} seeds`, () => trySeeds(lab, start, rows));
-  const table = element("table", { "data-part": "seeds" }, element("tbody", {}, ...rows.map((row) => row.element)));
+  const table = element(
+    "table",
+    { "data-part": "seeds" },
+    element("tbody", {}, ...rows.map((row) => row.element)),
+  );
   const small = note();
-  const made = panel("seeds", "How sure is it?", note("The same digit, other random spikes: a dot a seed."), start, table, small);
+  const made = panel(
+    "seeds",
+    "How sure is it?",
+    note("The same digit, other random spikes: a dot a seed."),
+    start,
+    table,
+    small,
+  );
   const update = (_, changed) => {
     if (changed.has("run")) rows.forEach((row) => row.update([], 0));
     say(small, goalText(lab));
@@ -43,14 +54,21 @@ export function seedsPanel(lab) {
 
 function goalText({ settings: { label }, cnnAnswer, empty }) {
   if (empty) return "";
-  return label === null ? `A full dot: the answer is that of the CNN, ${cnnAnswer}.` : `A full dot: the answer is right, ${label}.`;
+  return label === null
+    ? `A full dot: the answer is that of the CNN, ${cnnAnswer}.`
+    : `A full dot: the answer is right, ${label}.`;
 }
 
 async function trySeeds(lab, start, rows) {
   if (lab.empty) return;
   const goal = lab.settings.label ?? lab.cnnAnswer;
   const show = (runs) => {
-    rows.forEach((row) => row.update(runs.map(({ decisions }) => decisions[row.time - 1]), goal));
+    rows.forEach((row) =>
+      row.update(
+        runs.map(({ decisions }) => decisions[row.time - 1]),
+        goal,
+      ),
+    );
   };
   start.disabled = true;
   await runSeeds(lab, { steps: Math.max(...TIMES) }, show);
@@ -94,7 +112,12 @@ const QUESTIONS = [
 
 export function questionsPanel(lab) {
   const forms = QUESTIONS.map((question, i) => questionForm(lab, question, i + 1));
-  const made = panel("questions", "Predict, then reveal", note("Choose first; the lab then runs it on your digit."), ...forms);
+  const made = panel(
+    "questions",
+    "Predict, then reveal",
+    note("Choose first; the lab then runs it on your digit."),
+    ...forms,
+  );
   return { element: made, update: () => {} };
 }
 
@@ -107,7 +130,13 @@ function questionForm(lab, { text, choices, reveal }, number) {
   const feedback = element("output", {});
   const submit = element("button", { type: "submit" }, "Reveal");
   const legend = element("legend", {}, `${number}. ${text}`);
-  const form = element("form", { "data-part": "question" }, element("fieldset", {}, legend, ...radios), submit, feedback);
+  const form = element(
+    "form",
+    { "data-part": "question" },
+    element("fieldset", {}, legend, ...radios),
+    submit,
+    feedback,
+  );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const chosen = new FormData(form).get(name);
@@ -115,7 +144,12 @@ function questionForm(lab, { text, choices, reveal }, number) {
     if (lab.empty) return say(feedback, "Draw a digit first, or choose one.");
     say(feedback, "Running …");
     const found = await reveal(lab);
-    say(feedback, found ? verdict(choices, Number(chosen), found) : "The digit or a setting changed; reveal again.");
+    say(
+      feedback,
+      found
+        ? verdict(choices, Number(chosen), found)
+        : "The digit or a setting changed; reveal again.",
+    );
   });
   return form;
 }

@@ -12,7 +12,14 @@ import { pixelsOf } from "./drawing.mjs";
 import { questionsPanel, seedsPanel } from "./inquiry.mjs";
 import { ratesUntil } from "./neuron.mjs";
 import { arrange, layerColour, ramp, readColours } from "./painting.mjs";
-import { answerPanel, decisionPanel, mapsPanel, neuronPanel, rasterPanel, ratesPanel } from "./views.mjs";
+import {
+  answerPanel,
+  decisionPanel,
+  mapsPanel,
+  neuronPanel,
+  rasterPanel,
+  ratesPanel,
+} from "./views.mjs";
 
 const PANELS = {
   draw: drawPanel,
@@ -75,7 +82,8 @@ class Lab {
   standardSettings(given = {}) {
     const settings = { ...STANDARD, ...given };
     settings.label = settings.digit === null ? null : this.samples[settings.digit].label;
-    const layer = this.network.layers.find(({ name }) => name === settings.layer) ?? this.network.layers[0];
+    const layer =
+      this.network.layers.find(({ name }) => name === settings.layer) ?? this.network.layers[0];
     settings.layer = layer.name;
     settings.step = Math.min(given.step ?? settings.steps, settings.steps);
     return settings;
@@ -121,7 +129,8 @@ class Lab {
     if (RERUN.some((name) => after[name] !== before[name])) this.stale = true;
     this.changed ??= new Set();
     if (["digit", "pixels"].some((name) => after[name] !== before[name])) this.changed.add("image");
-    if (["layer", "neuron"].some((name) => after[name] !== before[name])) this.changed.add("neuron");
+    if (["layer", "neuron"].some((name) => after[name] !== before[name]))
+      this.changed.add("neuron");
   }
 
   /** Nothing is drawn off screen, unless a program waits for it. */
@@ -149,7 +158,10 @@ class Lab {
     this.image = digit === null && pixels ? pixels : this.samples[digit ?? 0].pixels;
     this.pixels = pixelsOf(this.image);
     this.empty = this.image.every((p) => p === 0);
-    this.recording = simulate(this.network, this.pixels, { ...this.options(), potentials: [this.settings.layer] });
+    this.recording = simulate(this.network, this.pixels, {
+      ...this.options(),
+      potentials: [this.settings.layer],
+    });
     this.relu = reluRates(this.network, this.pixels, this.options());
   }
 
@@ -266,7 +278,9 @@ class Lab {
 
   readAddress() {
     if (!this.keepsAddress || !location.hash.startsWith("#lab?")) return;
-    const layers = Object.fromEntries(this.network.layers.map(({ name, neurons }) => [name, neurons]));
+    const layers = Object.fromEntries(
+      this.network.layers.map(({ name, neurons }) => [name, neurons]),
+    );
     const { settings } = readAddress(location.hash.slice(1), this.defaults, { ...LIMITS, layers });
     this.merge(settings, { shown: true });
   }
@@ -277,7 +291,9 @@ class Lab {
     const colours = readColours(this.root);
     const from = (name) => ramp(colours.ground, colours[name]);
     this.colours = colours;
-    this.shades = Object.fromEntries(this.layers.map((layer) => [layer.name, ramp(colours.ground, this.colourOf(layer))]));
+    this.shades = Object.fromEntries(
+      this.layers.map((layer) => [layer.name, ramp(colours.ground, this.colourOf(layer))]),
+    );
     this.signed = { arriving: from("input"), below: from("output"), above: from("hidden") };
     this.changed ??= new Set();
     this.changed.add("colours").add("image");
@@ -292,7 +308,13 @@ export function mount(host, given) {
   try {
     lab = build(host, given);
   } catch (error) {
-    host.append(element("div", { role: "alert", class: "snn-lab-error" }, `The live lab cannot start. ${error.message}`));
+    host.append(
+      element(
+        "div",
+        { role: "alert", class: "snn-lab-error" },
+        `The live lab cannot start. ${error.message}`,
+      ),
+    );
     host.dataset.mounted = "error";
     return null;
   }
@@ -317,7 +339,13 @@ function build(host, given) {
   lab.stale = true;
   lab.readAddress();
   lab.refresh();
-  const stops = [watchTheme(lab), watchSize(lab), watchSight(lab), watchAddress(lab), keepKeys(lab)];
+  const stops = [
+    watchTheme(lab),
+    watchSize(lab),
+    watchSight(lab),
+    watchAddress(lab),
+    keepKeys(lab),
+  ];
   lab.destroy = () => {
     lab.play(false);
     stops.forEach((stop) => stop());
@@ -381,7 +409,8 @@ function watchAddress(lab) {
 /** JupyterLab takes arrow keys from outputs; these are for the lab's sliders. */
 function keepKeys(lab) {
   const keep = (event) => {
-    const theirs = event.ctrlKey || event.metaKey || event.altKey || ["Tab", "Escape"].includes(event.key);
+    const theirs =
+      event.ctrlKey || event.metaKey || event.altKey || ["Tab", "Escape"].includes(event.key);
     if (!theirs) event.stopPropagation();
   };
   lab.root.addEventListener("keydown", keep);
@@ -425,7 +454,9 @@ function render({ model, el }) {
   const host = element("div", { class: "snn-lab-host" });
   el.append(host);
   const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-  const samples = model.get("samples").map((sample) => ({ ...sample, pixels: bytes(sample.pixels) }));
+  const samples = model
+    .get("samples")
+    .map((sample) => ({ ...sample, pixels: bytes(sample.pixels) }));
   const onChange = ({ settings, image, answer }) => {
     const { pixels, ...plain } = settings;
     model.set({ settings: plain, pixels: new DataView(image.slice().buffer), answer });

@@ -14,9 +14,15 @@ import { pooledRow, rowOf } from "./core.mjs";
 export function synapsesOnto(layer, place) {
   const unit = unitAt(layer, place);
   if (layer.kind === "none") {
-    return { shape: [1, 1, 1], places: Int32Array.of(place), weights: Float64Array.of(unit / layer.unit) };
+    return {
+      shape: [1, 1, 1],
+      places: Int32Array.of(place),
+      weights: Float64Array.of(unit / layer.unit),
+    };
   }
-  return layer.kind === "conv" ? convSynapses(layer, place, unit) : linearSynapses(layer, place, unit);
+  return layer.kind === "conv"
+    ? convSynapses(layer, place, unit)
+    : linearSynapses(layer, place, unit);
 }
 
 /** What one unit of weight is worth to a neuron. */
@@ -30,7 +36,11 @@ function convSynapses({ geometry: g, weights }, place, unit) {
   const [output, cell] = [place % g.outputs, Math.floor(place / g.outputs)];
   const [row, column] = [Math.floor(cell / g.columns), cell % g.columns];
   const first = Math.floor(output / g.outGroup) * g.inGroup; // channel of the neuron's group
-  const found = { shape, places: new Int32Array(size(shape)), weights: new Float64Array(size(shape)) };
+  const found = {
+    shape,
+    places: new Int32Array(size(shape)),
+    weights: new Float64Array(size(shape)),
+  };
   for (let i = 0; i < found.places.length; i++) {
     const [ky, kx] = [Math.floor(i / kernelWidth) % kernelHeight, i % kernelWidth];
     const channel = first + Math.floor(i / (kernelHeight * kernelWidth));

@@ -149,7 +149,10 @@ function openChart(canvas, colours, { steps, low, high, label, unit = "step" }) 
   context.fillText(label, 4, 11);
   context.textAlign = "center";
   context.fillText(unit, (MARGIN.left + right) / 2, height - 3);
-  line(context, css(colours.quiet), 1, [[MARGIN.left, bottom], [right, bottom]]);
+  line(context, css(colours.quiet), 1, [
+    [MARGIN.left, bottom],
+    [right, bottom],
+  ]);
   return chart;
 }
 
@@ -185,7 +188,10 @@ function dashed(context, colour, points) {
 
 /** The time that is shown. */
 function drawCursor({ context, x, bottom, colours }, step) {
-  line(context, css(colours.ink, 0.45), 1, [[x(step), MARGIN.top], [x(step), bottom]]);
+  line(context, css(colours.ink, 0.45), 1, [
+    [x(step), MARGIN.top],
+    [x(step), bottom],
+  ]);
 }
 
 /**
@@ -195,7 +201,10 @@ function drawCursor({ context, x, bottom, colours }, step) {
  * later is faint.
  */
 export function paintDecision(canvas, colours, { values, label, classes, steps, step, leader }) {
-  const high = Math.max(4, values.reduce((a, b) => Math.max(a, b), 0));
+  const high = Math.max(
+    4,
+    values.reduce((a, b) => Math.max(a, b), 0),
+  );
   const low = values.reduce((a, b) => Math.min(a, b), 0);
   const chart = openChart(canvas, colours, { steps, low, high, label });
   const { context, x, y } = chart;
@@ -227,13 +236,22 @@ export function paintTrace(canvas, colours, { spikes, potentials, step, colour }
   const high = Math.max(1.5, ...potentials);
   const chart = openChart(canvas, colours, { steps, low, high, label: "potential [thresholds]" });
   const { context, x, y, right } = chart;
-  line(context, css(colours.grid), 1, [[MARGIN.left, y(0)], [right, y(0)]]);
-  dashed(context, css(colours.threshold), [[MARGIN.left, y(1)], [right, y(1)]]);
+  line(context, css(colours.grid), 1, [
+    [MARGIN.left, y(0)],
+    [right, y(0)],
+  ]);
+  dashed(context, css(colours.threshold), [
+    [MARGIN.left, y(1)],
+    [right, y(1)],
+  ]);
   const points = potentials.map((v, t) => [x(t + 1), y(v)]);
   line(context, css(colours.potential, 0.3), 1, points);
   line(context, css(colours.potential), 2, points.slice(0, step));
   spikes.forEach((spike, t) => {
-    const ends = [[x(t + 1), y(1)], [x(t + 1), y(high)]];
+    const ends = [
+      [x(t + 1), y(1)],
+      [x(t + 1), y(high)],
+    ];
     if (spike) line(context, css(colour, t < step ? 1 : 0.3), 2.5, ends);
   });
   drawCursor(chart, step);
@@ -250,7 +268,10 @@ export function paintRates(canvas, colours, { across, up, high, colour }) {
   const range = { steps: high, low: 0, high, label: "spikes per step", unit: "ReLU" };
   const chart = openChart(canvas, colours, range);
   const { context, x, y } = chart;
-  dashed(context, css(colours.quiet), [[x(0), y(0)], [x(high), y(high)]]);
+  dashed(context, css(colours.quiet), [
+    [x(0), y(0)],
+    [x(high), y(high)],
+  ]);
   context.fillStyle = css(colour, 0.55);
   for (let i = 0; i < across.length; i++) {
     context.beginPath();
@@ -281,19 +302,26 @@ export function paintRaster(canvas, colours, { blocks, steps, step }) {
     y += block.chosen.length * high + gap;
   }
   const x = step * dash;
-  line(context, css(colours.ink, 0.45), 1, [[x, 0], [x, height]]);
+  line(context, css(colours.ink, 0.45), 1, [
+    [x, 0],
+    [x, height],
+  ]);
   return tops;
 }
 
 /** One path for what has been and one for what is to come: two fills, not thousands. */
 function paintBlock(context, { colour, rows, neurons, chosen, y, pitch, dash, steps, step }) {
   const high = Math.max(pitch * 0.8, 0.7);
-  for (const [from, to, alpha] of [[0, step, 1], [step, steps, 0.25]]) {
+  for (const [from, to, alpha] of [
+    [0, step, 1],
+    [step, steps, 0.25],
+  ]) {
     context.fillStyle = css(colour, alpha);
     context.beginPath();
     chosen.forEach((neuron, i) => {
       for (let t = from; t < to; t++) {
-        if (rows[t * neurons + neuron]) context.rect((t + 0.15) * dash, y + i * pitch, dash * 0.7, high);
+        if (rows[t * neurons + neuron])
+          context.rect((t + 0.15) * dash, y + i * pitch, dash * 0.7, high);
       }
     });
     context.fill();

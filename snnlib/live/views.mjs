@@ -6,8 +6,16 @@ import { rowOf } from "./core.mjs";
 import { element, note, panel, picture, say } from "./dom.mjs";
 import { arriving, ratesUntil, synapsesOnto, traceOf } from "./neuron.mjs";
 import {
-  arrange, neuronAt, neuronBox, niceCeiling, paintDecision, paintMaps, paintRaster, paintRates,
-  paintSigned, paintTrace,
+  arrange,
+  neuronAt,
+  neuronBox,
+  niceCeiling,
+  paintDecision,
+  paintMaps,
+  paintRaster,
+  paintRates,
+  paintSigned,
+  paintTrace,
 } from "./painting.mjs";
 
 const RASTER_ROWS = 90; // of one layer
@@ -23,7 +31,8 @@ export function answerPanel(lab) {
   const columns = ["class", "bar", lab.evidenceName];
   const head = element("tr", {}, ...columns.map((x) => element("th", { scope: "col" }, x)));
   const table = element(
-    ...["table", { "data-part": "counts" }],
+    "table",
+    { "data-part": "counts" },
     element("caption", {}, `${capital(lab.evidenceName)} so far`),
     element("thead", {}, head),
     element("tbody", {}, ...rows.map((row) => row.element)),
@@ -53,7 +62,13 @@ function capital(text) {
 function countRow(k) {
   const bar = element("span", { class: "snn-lab-bar" });
   const count = element("td", {});
-  const row = element("tr", {}, element("th", { scope: "row" }, `${k}`), element("td", {}, bar), count);
+  const row = element(
+    "tr",
+    {},
+    element("th", { scope: "row" }, `${k}`),
+    element("td", {}, bar),
+    count,
+  );
   const update = (value, share, leads) => {
     bar.style.setProperty("--share", Math.max(share, 0));
     row.classList.toggle("leads", leads);
@@ -69,7 +84,12 @@ export function mapsPanel(lab) {
   const mean = choice(lab, "Mean so far", true);
   const maps = lab.shownLayers.map((layer) => mapOf(lab, layer));
   const strip = element("div", { class: "snn-lab-strip" }, ...maps.map((map) => map.element));
-  const group = element("div", { class: "snn-lab-keys", role: "group", "aria-label": "Show" }, mean, now);
+  const group = element(
+    "div",
+    { class: "snn-lab-keys", role: "group", "aria-label": "Show" },
+    mean,
+    now,
+  );
   const update = () => {
     now.setAttribute("aria-pressed", `${!lab.settings.mean}`);
     mean.setAttribute("aria-pressed", `${lab.settings.mean}`);
@@ -93,8 +113,14 @@ function mapOf(lab, layer) {
   const marker = element("span", { class: "snn-lab-marker" });
   const frame = element("div", { class: "snn-lab-map" }, canvas, marker);
   frame.style.setProperty("--ratio", layout.wide / layout.high);
-  if (layer.name !== "input" && lab.panels.includes("neuron")) choosable(lab, layer, layout, canvas);
-  const caption = element("figcaption", {}, element("b", {}, layer.name), ` ${layer.maps.join(" × ")}`);
+  if (layer.name !== "input" && lab.panels.includes("neuron"))
+    choosable(lab, layer, layout, canvas);
+  const caption = element(
+    "figcaption",
+    {},
+    element("b", {}, layer.name),
+    ` ${layer.maps.join(" × ")}`,
+  );
   const update = () => {
     const { step, mean } = lab.settings;
     const row = rowOf(lab.rowsOf(layer), step - 1, layer.neurons);
@@ -134,7 +160,11 @@ function choosable(lab, layer, layout, canvas) {
 function neighbour(layout, place, [dx, dy]) {
   const { left, top, width, height } = neuronBox(layout, place);
   for (const far of [1, 2]) {
-    const found = neuronAt(layout, left + (0.5 + dx * far) * width, top + (0.5 + dy * far) * height);
+    const found = neuronAt(
+      layout,
+      left + (0.5 + dx * far) * width,
+      top + (0.5 + dy * far) * height,
+    );
     if (found !== null) return found;
   }
   return place;
@@ -143,7 +173,8 @@ function neighbour(layout, place, [dx, dy]) {
 function mark({ style }, layout, place) {
   style.display = place === null ? "none" : "block";
   if (place === null) return;
-  for (const [side, share] of Object.entries(neuronBox(layout, place))) style[side] = `${100 * share}%`;
+  for (const [side, share] of Object.entries(neuronBox(layout, place)))
+    style[side] = `${100 * share}%`;
 }
 
 // ---- the raster
@@ -159,7 +190,8 @@ export function rasterPanel(lab) {
   const small = `A row for each neuron that spikes, at most ${RASTER_ROWS} a layer, evenly spaced. Time runs to the right.`;
   let blocks = [];
   const update = (_, changed) => {
-    if (changed.has("run") || changed.has("colours")) blocks = lab.rasterLayers.map((x) => blockOf(lab, x));
+    if (changed.has("run") || changed.has("colours"))
+      blocks = lab.rasterLayers.map((x) => blockOf(lab, x));
     const { steps, step } = lab.settings;
     const tops = paintRaster(canvas, lab.colours, { blocks, steps, step });
     names.forEach((name, i) => name.style.setProperty("top", `${100 * tops[i]}%`));
@@ -171,7 +203,13 @@ function blockOf(lab, layer) {
   const rows = lab.rowsOf(layer);
   const seen = ratesUntil(rows, layer.neurons, lab.settings.steps);
   const all = Array.from(seen.keys());
-  const chosen = layer.neurons > RASTER_ROWS ? thin(all.filter((i) => seen[i] > 0), RASTER_ROWS) : all;
+  const chosen =
+    layer.neurons > RASTER_ROWS
+      ? thin(
+          all.filter((i) => seen[i] > 0),
+          RASTER_ROWS,
+        )
+      : all;
   const weight = chosen.length === all.length ? 3 : 1; // a few rows are drawn larger
   return { colour: lab.colourOf(layer), rows, neurons: layer.neurons, chosen, weight };
 }
@@ -185,12 +223,22 @@ function thin(list, room) {
 // ---- the decision
 
 export function decisionPanel(lab) {
-  const canvas = picture("decision", `${capital(lab.evidenceName)} of each class so far, over time`);
+  const canvas = picture(
+    "decision",
+    `${capital(lab.evidenceName)} of each class so far, over time`,
+  );
   const small = note("One line a class. The leader has the colour of output spikes.");
   const update = () => {
     const { steps, step } = lab.settings;
     const [values, label, classes] = [lab.evidence, lab.evidenceName, lab.network.classes];
-    paintDecision(canvas, lab.colours, { values, label, classes, steps, step, leader: lab.answerNow });
+    paintDecision(canvas, lab.colours, {
+      values,
+      label,
+      classes,
+      steps,
+      step,
+      leader: lab.answerNow,
+    });
   };
   return { element: panel("decision", "The decision forms", canvas, small), update };
 }
@@ -202,18 +250,35 @@ export function neuronPanel(lab) {
   const kernel = picture("kernel", "Weights of the neuron");
   const trace = picture("trace", "Potential of the neuron over time");
   const facts = element("p", { "data-part": "neuron-facts", class: "snn-lab-facts" });
-  const captioned = (canvas, text) => element("figure", {}, canvas, element("figcaption", {}, text));
+  const captioned = (canvas, text) =>
+    element("figure", {}, canvas, element("figcaption", {}, text));
   const made = panel(
-    ...["neuron", "One neuron"],
-    element("div", { class: "snn-lab-pair" }, captioned(patch, "arrives in this step"), captioned(kernel, "weights")),
+    "neuron",
+    "One neuron",
+    element(
+      "div",
+      { class: "snn-lab-pair" },
+      captioned(patch, "arrives in this step"),
+      captioned(kernel, "weights"),
+    ),
     element("div", { class: "snn-lab-trace" }, facts, trace),
   );
   made.dataset.part = "neuron";
   let close = null;
   const update = (_, changed) => {
     if (changed.has("neuron") || close === null) close = closeUp(lab);
-    const arrived = arriving(close.layer, close.synapses, lab.rowBefore(close.layer, lab.settings.step));
-    paintSigned(patch, arrived.map((x) => x / close.most), close.layout, lab.signed.arriving, lab.signed.arriving);
+    const arrived = arriving(
+      close.layer,
+      close.synapses,
+      lab.rowBefore(close.layer, lab.settings.step),
+    );
+    paintSigned(
+      patch,
+      arrived.map((x) => x / close.most),
+      close.layout,
+      lab.signed.arriving,
+      lab.signed.arriving,
+    );
     paintSigned(kernel, close.shares, close.layout, lab.signed.below, lab.signed.above);
     paintTraceOf(lab, close, trace);
     say(facts, factsText(lab, close, arrived));
@@ -242,7 +307,10 @@ function factsText(lab, { layer, synapses }, arrived) {
   const current = arrived.reduce((sum, x, i) => sum + x * synapses.weights[i], 0) / threshold;
   const { spikes, potentials } = traceOf(lab.recording, layer, neuron, step);
   const [channels, place] = [layer.maps[0], Math.floor(neuron / layer.maps[0])];
-  const where = layer.maps[1] > 1 ? `, row ${Math.floor(place / layer.maps[2])}, column ${place % layer.maps[2]}` : "";
+  const where =
+    layer.maps[1] > 1
+      ? `, row ${Math.floor(place / layer.maps[2])}, column ${place % layer.maps[2]}`
+      : "";
   const fired = spikes.reduce((a, b) => a + b, 0);
   return (
     `${layer.name}, ${layer.maps[1] > 1 ? "map" : "class"} ${neuron % channels}${where}. ` +
@@ -259,9 +327,15 @@ function signed(x) {
 // ---- rates against ReLU
 
 export function ratesPanel(lab) {
-  const layers = lab.network.layers.filter(({ name, reset }) => reset !== null && lab.isShown(name));
+  const layers = lab.network.layers.filter(
+    ({ name, reset }) => reset !== null && lab.isShown(name),
+  );
   const charts = layers.map((layer) => ratesOf(lab, layer));
-  const strip = element("div", { class: "snn-lab-charts" }, ...charts.map((chart) => chart.element));
+  const strip = element(
+    "div",
+    { class: "snn-lab-charts" },
+    ...charts.map((chart) => chart.element),
+  );
   const small = note(
     `A dot a neuron, at most ${DOTS} a layer. On the dashed line the rate is the ReLU of the CNN; ` +
       "dots on the upper edge lie beyond it.",
@@ -275,10 +349,14 @@ function ratesOf(lab, layer) {
   const canvas = picture("rates", label, { "data-layer": layer.name });
   const apart = element("span", {});
   const caption = element("figcaption", {}, element("b", {}, layer.name), " ", apart);
-  const chosen = thin(Array.from({ length: layer.neurons }, (_, i) => i), DOTS);
+  const chosen = thin(
+    Array.from({ length: layer.neurons }, (_, i) => i),
+    DOTS,
+  );
   const update = () => {
     const [relu, rates] = [lab.relu[layer.name], lab.ratesOf(layer, lab.settings.step)];
-    const distance = rates.reduce((sum, rate, i) => sum + Math.abs(rate - relu[i]), 0) / rates.length;
+    const distance =
+      rates.reduce((sum, rate, i) => sum + Math.abs(rate - relu[i]), 0) / rates.length;
     const [across, up] = [relu, rates].map((values) => chosen.map((i) => values[i]));
     const high = niceCeiling(1.25 * relu.reduce((a, b) => Math.max(a, b), 0.04));
     paintRates(canvas, lab.colours, { across, up, high, colour: lab.colourOf(layer) });
