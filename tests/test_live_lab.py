@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from docutils import nodes
-from nets import deep_cnn
+from nets import deep_cnn, tiny_cnn
 from sphinx.application import Sphinx
 
 from snnlib import PoissonEncoder, convert, load_digits, record, simulate
@@ -197,3 +197,12 @@ def test_the_widget_carries_the_same_network_and_hands_the_drawing_back():
 def test_the_widget_refuses_a_network_that_the_lab_cannot_run():
     with pytest.raises(LabError):
         LiveLab(convert(deep_cnn(), input_shape=(1, 16, 16)))
+
+
+def test_the_widget_refuses_images_that_no_drawing_has(digits):
+    small = convert(tiny_cnn(), input_shape=(1, 6, 6))
+    with pytest.raises(ValueError, match=r"the network takes images of \(1, 6, 6\); a drawing"):
+        LiveLab(small)
+    without = digits[digits.labels != 3]
+    with pytest.raises(ValueError, match="digits has no image of class 3"):
+        LiveLab(digits=without)

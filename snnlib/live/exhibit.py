@@ -31,12 +31,20 @@ def exhibited_samples(digits: Digits | None = None) -> list[dict[str, Any]]:
     list of dict
         ``label``, ``index`` in the data set, on which the spikes depend, and ``pixels``:
         bytes [H * W], 255 is a white pixel.
+
+    Raises
+    ------
+    ValueError
+        For digits without an image of some class.
     """
     digits = load_digits("test") if digits is None else digits
     return [_sample(digits, label) for label in range(len(digits.class_names))]
 
 
 def _sample(digits: Digits, label: int) -> dict[str, Any]:
-    index = int((digits.labels == label).nonzero()[0])
+    places = (digits.labels == label).nonzero()
+    if not len(places):
+        raise ValueError(f"digits has no image of class {label}; give one of each class.")
+    index = int(places[0])
     pixels = (digits.images[index] * 255).round().to(torch.uint8)
     return {"label": label, "index": index, "pixels": pixels.numpy().tobytes()}

@@ -81,6 +81,7 @@ class Lab {
   /** The page's own settings. */
   standardSettings(given = {}) {
     const settings = { ...STANDARD, ...given };
+    if (settings.digit !== null) settings.digit = Math.min(settings.digit, this.samples.length - 1);
     settings.label = settings.digit === null ? null : this.samples[settings.digit].label;
     const layer =
       this.network.layers.find(({ name }) => name === settings.layer) ?? this.network.layers[0];

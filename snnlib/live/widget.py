@@ -1,5 +1,6 @@
 """The live lab in JupyterLab (chapter 10): the same files as in the book, tied to Python."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import anywidget
@@ -14,6 +15,8 @@ from snnlib.live import bundle
 from snnlib.live.exhibit import exhibited_network, exhibited_samples
 from snnlib.live.options import lab_options
 from snnlib.network import SpikingNetwork
+
+DRAWING = (1, 28, 28)  # what becomes of one on the pad
 
 
 class LiveLab(anywidget.AnyWidget):
@@ -31,7 +34,7 @@ class LiveLab(anywidget.AnyWidget):
 
     Attributes
     ----------
-    image : Tensor [1, H, W]
+    image : Tensor [1, 28, 28]
         What the network sees, float32 in [0, 1].
     answer : int or None
         After the last step; -1 is undecided, None an empty drawing.
@@ -42,6 +45,9 @@ class LiveLab(anywidget.AnyWidget):
     ------
     LabError
         For a network that the lab cannot run with the same spikes.
+    ValueError
+        For a network or images of another shape than [1, 28, 28], which a drawing has; for
+        digits without an image of some class; for options that the lab does not know.
     """
 
     _esm = bundle.script()
@@ -56,17 +62,26 @@ class LiveLab(anywidget.AnyWidget):
     def __init__(
         self, snn: SpikingNetwork | None = None, digits: Digits | None = None, **options: Any
     ) -> None:
-        self._shape = (1, 28, 28) if snn is None else tuple(snn.input_shape)
+        snn = exhibited_network() if snn is None else snn
+        network = lab_network(snn)
+        _check_shape("the network takes images", snn.input_shape)
+        if digits is not None:
+            _check_shape("digits has images", digits.images.shape[1:])
         super().__init__(
-            network=lab_network(exhibited_network() if snn is None else snn),
+            network=network,
             samples=exhibited_samples(digits),
             options=lab_options(options),
         )
 
     @property
     def image(self) -> Tensor:
-        """What the network sees, [1, H, W] float32 in [0, 1]."""
+        """What the network sees, [1, 28, 28] float32 in [0, 1]."""
         if not self.pixels:
             raise ValueError("the lab is not on screen yet; show it in a cell first.")
-        grey = np.frombuffer(self.pixels, np.uint8).reshape(self._shape)
+        grey = np.frombuffer(self.pixels, np.uint8).reshape(DRAWING)
         return torch.from_numpy(grey.copy()).float() / 255
+
+
+def _check_shape(what: str, shape: Sequence[int]) -> None:
+    if tuple(shape) != DRAWING:
+        raise ValueError(f"{what} of {tuple(shape)}; a drawing has {DRAWING}, so give that shape.")
