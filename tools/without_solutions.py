@@ -17,7 +17,8 @@ from pathlib import Path
 from grading.leaks import readable
 from grading.masters import squeeze
 
-FENCE = re.compile(r"(?P<mark>`{3,}|~{3,}|:{3,})(?:\{(?P<name>[\w:-]+)\})?[^`]*$")
+# a title with backticks is for other fences than those of backticks
+FENCE = re.compile(r"(?P<mark>`{3,}(?=[^`]*$)|~{3,}|:{3,})(?:\{(?P<name>[\w:-]+)\})?")
 HIDDEN = re.compile(r"^:?\s*(?:tags:.*|- )\bremove-cell\b", flags=re.M)
 NAMED = re.compile(
     r"^\s*:?(?:name|label): *(?P<name>[a-z]+-\S+)|^\((?P<target>\S+)\)=|\$\$ *\((?P<eq>\S+)\)$",
