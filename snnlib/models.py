@@ -218,8 +218,22 @@ def window_area(pool: nn.AvgPool2d) -> int:
     -------
     int
     """
-    size = pool.kernel_size
-    return math.prod(size) if isinstance(size, tuple) else size * size
+    return math.prod(pair(pool.kernel_size))
+
+
+def pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    """What torch keeps as one number or two: rows, then columns.
+
+    Parameters
+    ----------
+    value : int or tuple of int
+        A kernel size, stride, padding or dilation.
+
+    Returns
+    -------
+    tuple of int
+    """
+    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
 
 
 def _children(cnn: nn.Sequential) -> list[tuple[str, nn.Module]]:

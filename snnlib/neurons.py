@@ -297,6 +297,22 @@ class MaxPooling(nn.Module):
         return (rows[:, None] * columns).expand(*shape).clone()
 
 
+def is_per_channel(values: Tensor, shape: torch.Size) -> bool:
+    """Whether thresholds, or the like, are one number or one for each channel.
+
+    Parameters
+    ----------
+    values : Tensor
+    shape : torch.Size
+        Of the layer's neurons, [C, H, W] or [C].
+
+    Returns
+    -------
+    bool
+    """
+    return values.numel() == 1 or values.shape == (shape[0], *[1] * (len(shape) - 1))
+
+
 def check_max_pooling(rule: str) -> None:
     """Raise unless ``rule`` is one of MAX_POOLING.
 

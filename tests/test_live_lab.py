@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import torch
 from docutils import nodes
 from nets import deep_cnn, tiny_cnn
+from node import NODE
 from sphinx.application import Sphinx
 
 from snnlib import PoissonEncoder, convert, load_digits, record, simulate
@@ -19,9 +19,6 @@ from snnlib.live.directive import payload, snn_lab
 from snnlib.live.exhibit import exhibited_network, exhibited_samples
 from snnlib.live.options import VIEWS, lab_options
 from snnlib.live.widget import LiveLab
-
-NODE = shutil.which("node")
-
 
 # ---- one script
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nets import any_cnns, conv, deep_cnn, fill_randomly, linear, random_images, small_cnns
 from torch import nn
 
-nir = pytest.importorskip("nir")
+nir = pytest.importorskip("nir", reason="nir is missing: pip install nir h5py")
 
 from snnlib import (  # noqa: E402
     ConstantEncoder,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from snnlib.encoding import pixel_keys
 from snnlib.graph import INPUT, ChannelScale
+from snnlib.models import pair
 from snnlib.network import SpikingLayer, SpikingNetwork, weight_of
 from snnlib.neurons import MaxPooling
 
@@ -305,10 +306,6 @@ def _parts(synapse: nn.Sequential) -> tuple[list[nn.Module], list[nn.Module]]:
     return ops[:split], ops[split:]
 
 
-def _pair(value) -> tuple[int, int]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value, value)
-
-
 def _padded(size: int) -> int:
     """The next whole number of words."""
     return -(-size // WIDTH) * WIDTH
@@ -341,7 +338,7 @@ class _Maker:
             return self.gather()
         if op is None:
             return self.scatter(*route.scatter_pool())
-        plain = _pair(op.stride) == _pair(op.dilation) == (1, 1)
+        plain = pair(op.stride) == pair(op.dilation) == (1, 1)
         few = self.shape[0] < FEW_CHANNELS
         return self.scatter(*route.scatter_conv()) if few and plain else self.gather()
 
@@ -572,7 +569,7 @@ class _Route:
         channels, lines, steps, outputs = weights.shape
         table = np.zeros((channels, lines, _padded(steps * outputs)), np.int16)
         table[..., : steps * outputs] = weights.reshape(channels, lines, -1)
-        return table, _pair(self.op.padding), steps, False
+        return table, pair(self.op.padding), steps, False
 
     def scatter_pool(self) -> tuple[np.ndarray, tuple[int, int], int, bool]:
         """A pool of its own neurons is a convolution of every channel with a window of one."""
@@ -590,7 +587,7 @@ class _Route:
         """(stride, padding, dilation); a shortcut is a convolution with a window of one."""
         if self._is_shortcut:
             return (1, 1), (0, 0), (1, 1)
-        return _pair(self.op.stride), _pair(self.op.padding), _pair(self.op.dilation)
+        return pair(self.op.stride), pair(self.op.padding), pair(self.op.dilation)
 
     def _whole_weights(self) -> np.ndarray:
         return (self.op.weight.detach().double().numpy() * self.units).astype(np.int16)
@@ -615,7 +612,7 @@ def _kernel_places(outputs: int, size: int, geometry, axis: int) -> np.ndarray:
 
 def _axis(pool: nn.AvgPool2d, axis: int) -> tuple[int, int, int]:
     """(kernel, stride, padding) along one axis."""
-    return tuple(_pair(value)[axis] for value in (pool.kernel_size, pool.stride, pool.padding))
+    return tuple(pair(value)[axis] for value in (pool.kernel_size, pool.stride, pool.padding))
 
 
 def _pooled_size(size: int, kernel: int, stride: int, padding: int) -> int:

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from snnlib.fixed_point import EXACT_UNITS, WEIGHT_BITS, on_grid
 from snnlib.graph import INPUT
+from snnlib.models import pair
 from snnlib.network import SpikingLayer, SpikingNetwork
-from snnlib.neurons import IFNeuron, Integrator, MaxPooling
+from snnlib.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
 
 MAGIC = b"snn-lab\0"
 VERSION = 1
@@ -188,7 +189,7 @@ def _number_faults(layer: SpikingLayer, shape: torch.Size) -> list[str]:
     values = [_units(layer, layer.neuron.threshold), _units(layer, layer.neuron.initial)]
     if not all(_is_whole(value) for value in values) or values[0].min() < 1:
         faults.append(f"has thresholds or initial potentials off its {grid}; use convert")
-    if not all(_is_per_channel(value, shape) for value in values):
+    if not all(is_per_channel(value, shape) for value in values):
         faults.append("has thresholds that differ within a map; give one for each channel")
     return faults
 
@@ -202,11 +203,6 @@ def _units(layer: SpikingLayer, values: Tensor | None) -> Tensor:
 
 def _is_whole(values: Tensor) -> bool:
     return torch.equal(values, values.round()) and bool(values.isfinite().all())
-
-
-def _is_per_channel(values: Tensor, shape: torch.Size) -> bool:
-    """Whether values are one for all neurons of ``shape``, or one for each channel."""
-    return values.numel() == 1 or values.shape == (shape[0], *[1] * (len(shape) - 1))
 
 
 # ---- what is written
@@ -237,18 +233,14 @@ def _describe_synapse(rest: list[nn.Module]) -> dict:
     op = rest[-1]
     facts = {"kind": "linear", "weight_shape": list(op.weight.shape)}
     if isinstance(op, nn.Conv2d):
-        facts |= _window(op) | {"dilation": _pair(op.dilation), "groups": op.groups}
+        facts |= _window(op) | {"dilation": pair(op.dilation), "groups": op.groups}
         facts["kind"] = "conv"
     return facts
 
 
-def _window(op: nn.AvgPool2d | nn.Conv2d) -> dict[str, list[int]]:
+def _window(op: nn.AvgPool2d | nn.Conv2d) -> dict[str, tuple[int, int]]:
     """Rows, then columns."""
-    return {name: _pair(getattr(op, name)) for name in ("kernel_size", "stride", "padding")}
-
-
-def _pair(value: int | tuple[int, int]) -> list[int]:
-    return list(value) if isinstance(value, (tuple, list)) else [value, value]
+    return {name: pair(getattr(op, name)) for name in ("kernel_size", "stride", "padding")}
 
 
 def _parts(synapse: nn.Sequential) -> tuple[list[nn.AvgPool2d], list[nn.Module]]:

@@ -36,9 +36,9 @@ from torch import Tensor, nn
 from snnlib.export.nir_building import from_nir
 from snnlib.export.nir_structure import FORMAT, SPIKES_WHEN, NIRError, Node, nir_package
 from snnlib.graph import INPUT, ChannelScale
-from snnlib.models import WEIGHTED
+from snnlib.models import WEIGHTED, pair
 from snnlib.network import SpikingLayer, SpikingNetwork
-from snnlib.neurons import IFNeuron, Integrator, MaxPooling
+from snnlib.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
 
 if TYPE_CHECKING:
     import nir
@@ -128,7 +128,7 @@ def _faults(layer: SpikingLayer, shapes: Mapping[str, torch.Size], last: bool) -
         faults.append('has a "/" in its name, which separates groups in a file; rename it')
     if isinstance(neuron, Integrator) and not last:
         faults.append("never spikes, but is not the output; give it IFNeuron")
-    if layer.bias is not None and not _is_per_channel(layer.bias, shapes[layer.name]):
+    if layer.bias is not None and not is_per_channel(layer.bias, shapes[layer.name]):
         faults.append("has a bias that differs within a map; give one for each channel")
     if layer.bias is not None and not any(_carries_bias(path) for _, path in layer.paths):
         faults.append("has a bias but no weights that NIR could add it to; use nn.Conv2d")
@@ -144,10 +144,6 @@ def _op_fault(op: nn.Module) -> str | None:
     if isinstance(op, (nn.Conv2d, nn.Linear, nn.Flatten, ChannelScale)):
         return None
     return f"has a synapse with {type(op).__name__}; use convert"
-
-
-def _is_per_channel(values: Tensor, shape: torch.Size) -> bool:
-    return values.numel() == 1 or values.shape == (shape[0], *[1] * (len(shape) - 1))
 
 
 def _carries_bias(path: nn.Sequential) -> bool:
@@ -204,7 +200,7 @@ def _op_name(op: nn.Module) -> str:
 def _node(op: nn.Module, before: torch.Size, after: torch.Size, bias: Tensor | None) -> Node:
     ir = nir_package()
     if isinstance(op, nn.AvgPool2d):
-        return ir.SumPool2d(_pair(op.kernel_size), _pair(op.stride), _pair(op.padding))
+        return ir.SumPool2d(*map(np.array, map(pair, (op.kernel_size, op.stride, op.padding))))
     if isinstance(op, nn.Flatten):
         return ir.Flatten(np.array(before), start_dim=0, end_dim=-1)
     if isinstance(op, ChannelScale):
@@ -213,7 +209,7 @@ def _node(op: nn.Module, before: torch.Size, after: torch.Size, bias: Tensor | N
     added = _numbers(added.expand(after[0]))
     if isinstance(op, nn.Linear):
         return ir.Affine(_numbers(op.weight), added)
-    sizes = [tuple(_pair(size).tolist()) for size in (op.stride, op.padding, op.dilation)]
+    sizes = [pair(size) for size in (op.stride, op.padding, op.dilation)]
     return ir.Conv2d(tuple(before[1:]), _numbers(op.weight), *sizes, op.groups, added)
 
 
@@ -264,8 +260,3 @@ def _plain(values: Tensor) -> float | np.ndarray:
 
 def _numbers(values: Tensor) -> np.ndarray:
     return values.detach().cpu().numpy().astype(np.float32)
-
-
-def _pair(value: int | tuple[int, int]) -> np.ndarray:
-    """Rows, then columns."""
-    return np.array(value if isinstance(value, (tuple, list)) else (value, value))

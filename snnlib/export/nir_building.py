@@ -79,12 +79,12 @@ def from_nir(graph: "nir.NIRGraph", *, dt: float = 1.0) -> SpikingNetwork:
     start, units = units_of(graph)
     refuse(_format_faults(graph, units))
     names = {start: INPUT, **{unit.name: _layer_name(unit) for unit in units}}
-    shapes, layers, faults = {start: _input_shape(graph.nodes[start])}, [], []
+    shapes, layers = {start: _input_shape(graph.nodes[start])}, []
     for unit in units:
         try:
             layers.append(_layer(unit, names, shapes, dt))
         except _NodeError as fault:
-            refuse([*faults, f"node {fault}."])
+            refuse([f"node {fault}."])
     places = [int(unit.node.metadata.get("position", i)) for i, unit in enumerate(units)]
     in_place = sorted(zip(places, layers, strict=True), key=lambda pair: pair[0])
     return _network([layer for _, layer in in_place], shapes[start])
@@ -339,13 +339,7 @@ def _conv(name: str, node: Node, shape: torch.Size) -> nn.Conv2d:
     conv = nn.Conv2d(inputs * groups, out, kernel, **sizes, groups=groups, bias=False)
     conv.padding = node.padding if isinstance(node.padding, str) else _pair(name, node.padding)
     try:
-        conv = nn.Conv2d(
-            *(inputs * groups, out, kernel),
-            padding=padding_of(conv),
-            groups=groups,
-            bias=False,
-            **sizes,
-        )
+        conv.padding = padding_of(conv)  # as numbers
     except ValueError as error:
         raise _NodeError(f"{name}: {error}") from error
     return _with_weight(conv, weight)

@@ -1,5 +1,13 @@
 // A few words for building the lab's elements.
 
+/** What arrow keys mean: right and down are positive. */
+export const ARROWS = {
+  ArrowLeft: [-1, 0],
+  ArrowRight: [1, 0],
+  ArrowUp: [0, -1],
+  ArrowDown: [0, 1],
+};
+
 /** element("button", {type: "button", "aria-pressed": "true"}, "Play") */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);

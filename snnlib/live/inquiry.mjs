@@ -15,13 +15,13 @@ function breathe() {
 
 /** Runs one digit under seeds 0 to 19; null if the lab was changed meanwhile. */
 async function runSeeds(lab, changes = {}, onRun = () => {}) {
-  const { state } = lab;
+  const started = lab.runs;
   const runs = [];
   for (let seed = 0; seed < SEEDS; seed++) {
     runs.push(simulate(lab.network, lab.pixels, { ...lab.options(), ...changes, seed }));
     onRun(runs);
     await breathe();
-    if (lab.state !== state) return null;
+    if (lab.runs !== started) return null;
   }
   return runs;
 }

@@ -56,18 +56,16 @@ class Lab {
     this.samples = given.samples;
     this.panels = given.panels ?? Object.keys(PANELS);
     this.sliders = given.sliders ?? Object.keys(LIMITS);
-    this.limits = { ...LIMITS, ...given.limits };
+    this.limits = LIMITS;
     this.keepsAddress = given.keepsAddress ?? true;
     this.onChange = given.onChange ?? (() => {});
     this.layers = [this.inputLayer(), ...this.network.layers.filter(({ reset }) => reset !== null)];
     this.isShown = (name) => !given.layers || given.layers.includes(name);
     this.shownLayers = this.layers.filter(({ name }) => this.isShown(name));
-    this.rasterLayers = this.layers;
     this.seenLayout = arrange(this.network.inputShape);
     this.defaults = this.standardSettings(given.settings);
     this.settings = { ...this.defaults };
-    this.state = 0; // counts changes of what is simulated
-    this.runs = 0;
+    this.runs = 0; // another number says that something else is simulated
     this.playing = false;
     this.visible = true;
     this.timers = {};
@@ -153,7 +151,6 @@ class Lab {
 
   run() {
     this.stale = false;
-    this.state += 1;
     this.runs += 1;
     const { digit, pixels } = this.settings;
     this.image = digit === null && pixels ? pixels : this.samples[digit ?? 0].pixels;
@@ -282,7 +279,10 @@ class Lab {
     const layers = Object.fromEntries(
       this.network.layers.map(({ name, neurons }) => [name, neurons]),
     );
-    const { settings } = readAddress(location.hash.slice(1), this.defaults, { ...LIMITS, layers });
+    const { settings } = readAddress(location.hash.slice(1), this.defaults, {
+      ...this.limits,
+      layers,
+    });
     this.merge(settings, { shown: true });
   }
 
@@ -331,13 +331,11 @@ function build(host, given) {
   const lab = new Lab(root, given);
   host.append(root);
   root.dataset.panels = lab.panels.join(" ");
-  lab.stale = true;
   lab.readTheme();
   lab.run();
   lab.chooseNeuron();
   lab.parts = lab.panels.map((name) => PANELS[name](lab));
   root.append(...lab.parts.map((part) => part.element));
-  lab.stale = true;
   lab.readAddress();
   lab.refresh();
   const stops = [

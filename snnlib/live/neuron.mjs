@@ -2,7 +2,7 @@
 //
 // Pure functions on what core.mjs reads and records.
 
-import { pooledRow, rowOf } from "./core.mjs";
+import { placesOf, pooledRow, rowOf } from "./core.mjs";
 
 /**
  * The synapses onto one neuron.
@@ -55,11 +55,7 @@ function convSynapses({ geometry: g, weights }, place, unit) {
 }
 
 function linearSynapses({ source, weights, neurons }, place, unit) {
-  const [channels, height, width] = source;
-  const area = height * width;
-  const places = Int32Array.from({ length: channels * area }, (_, i) => {
-    return (i % area) * channels + Math.floor(i / area);
-  });
+  const places = placesOf(source);
   const onto = Float64Array.from(places, (input) => weights[input * neurons + place] * unit);
   return { shape: source, places, weights: onto };
 }

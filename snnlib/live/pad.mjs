@@ -1,11 +1,11 @@
 // The pad: draw a digit with mouse, finger or keys.
 
+import { ARROWS } from "./dom.mjs";
 import { normalizeDrawing } from "./drawing.mjs";
 
 const PAD = 280; // [pad pixels] a side, ten for each pixel of the network's image
 const PEN = 21; // [pad pixels] about as thick as MNIST's strokes
 const STRIDE = 10; // [pad pixels] of an arrow key
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /**
  * Make a canvas a pad.

@@ -3,7 +3,7 @@
 // Each panel is {element, update(lab, changed)}; `update` runs after every change.
 
 import { rowOf } from "./core.mjs";
-import { element, note, panel, picture, say } from "./dom.mjs";
+import { ARROWS, element, note, panel, picture, say } from "./dom.mjs";
 import { arriving, ratesUntil, synapsesOnto, traceOf } from "./neuron.mjs";
 import {
   arrange,
@@ -20,7 +20,6 @@ import {
 
 const RASTER_ROWS = 90; // of one layer
 const DOTS = 700; // of one layer
-const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 // ---- the answer
 
@@ -148,11 +147,11 @@ function choosable(lab, layer, layout, canvas) {
     if (neuron !== null) lab.change({ layer: layer.name, neuron });
   });
   canvas.addEventListener("keydown", (event) => {
-    if (!(event.key in KEYS)) return;
+    if (!(event.key in ARROWS)) return;
     event.preventDefault();
     const { layer: chosen, neuron } = lab.settings;
     const from = chosen === layer.name ? neuron : 0;
-    lab.change({ layer: layer.name, neuron: neighbour(layout, from, KEYS[event.key]) });
+    lab.change({ layer: layer.name, neuron: neighbour(layout, from, ARROWS[event.key]) });
   });
 }
 
@@ -181,7 +180,7 @@ function mark({ style }, layout, place) {
 
 export function rasterPanel(lab) {
   const canvas = picture("raster", "Spikes of every layer over time");
-  const names = lab.rasterLayers.map((layer) => element("span", {}, layer.name));
+  const names = lab.layers.map((layer) => element("span", {}, layer.name));
   const frame = element("div", { class: "snn-lab-raster-frame" }, ...names, canvas);
   canvas.addEventListener("click", ({ clientX }) => {
     const { left, width } = canvas.getBoundingClientRect();
@@ -191,7 +190,7 @@ export function rasterPanel(lab) {
   let blocks = [];
   const update = (_, changed) => {
     if (changed.has("run") || changed.has("colours"))
-      blocks = lab.rasterLayers.map((x) => blockOf(lab, x));
+      blocks = lab.layers.map((x) => blockOf(lab, x));
     const { steps, step } = lab.settings;
     const tops = paintRaster(canvas, lab.colours, { blocks, steps, step });
     names.forEach((name, i) => name.style.setProperty("top", `${100 * tops[i]}%`));
@@ -280,8 +279,10 @@ export function neuronPanel(lab) {
       lab.signed.arriving,
     );
     paintSigned(kernel, close.shares, close.layout, lab.signed.below, lab.signed.above);
-    paintTraceOf(lab, close, trace);
-    say(facts, factsText(lab, close, arrived));
+    const { step, steps, neuron } = lab.settings;
+    const traced = traceOf(lab.recording, close.layer, neuron, steps);
+    paintTrace(trace, lab.colours, { ...traced, step, colour: lab.colourOf(close.layer) });
+    say(facts, factsText(lab, close, arrived, traced));
   };
   return { element: made, update };
 }
@@ -296,22 +297,15 @@ function closeUp(lab) {
   return { layer, synapses, shares, layout, most };
 }
 
-function paintTraceOf(lab, { layer }, canvas) {
-  const { step, steps, neuron } = lab.settings;
-  const traced = traceOf(lab.recording, layer, neuron, steps);
-  paintTrace(canvas, lab.colours, { ...traced, step, colour: lab.colourOf(layer) });
-}
-
-function factsText(lab, { layer, synapses }, arrived) {
+function factsText(lab, { layer, synapses }, arrived, { spikes, potentials }) {
   const { step, neuron, threshold } = lab.settings;
   const current = arrived.reduce((sum, x, i) => sum + x * synapses.weights[i], 0) / threshold;
-  const { spikes, potentials } = traceOf(lab.recording, layer, neuron, step);
   const [channels, place] = [layer.maps[0], Math.floor(neuron / layer.maps[0])];
   const where =
     layer.maps[1] > 1
       ? `, row ${Math.floor(place / layer.maps[2])}, column ${place % layer.maps[2]}`
       : "";
-  const fired = spikes.reduce((a, b) => a + b, 0);
+  const fired = spikes.slice(0, step).reduce((a, b) => a + b, 0);
   return (
     `${layer.name}, ${layer.maps[1] > 1 ? "map" : "class"} ${neuron % channels}${where}. ` +
     `Step ${step} brings ${signed(current)} thresholds` +
