@@ -156,3 +156,15 @@ def test_table_of_contents_lists_every_chapter():
     toc = (ROOT / "_toc.yml").read_text()
     listed = set(re.findall(r"file: (chapters/\S+)", toc))
     assert listed == {f"chapters/{path.stem}" for path in CHAPTERS}
+
+
+def test_the_front_page_states_the_minutes_of_every_chapter():
+    rows = re.findall(
+        r"\((chapters/\w+\.md)\).*\| (\d+) \|$", (ROOT / "index.md").read_text(), re.M
+    )
+    stated = {
+        f"chapters/{path.name}": re.search(r"\*\*Time\*\* (\d+) minutes", path.read_text())[1]
+        for path in CHAPTERS
+    }
+    assert dict(rows) == stated
+    assert 8 * 60 <= sum(map(int, stated.values())) <= 9 * 60  # "Eight to nine hours"

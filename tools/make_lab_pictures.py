@@ -4,18 +4,20 @@ One picture for each view of a chapter, taken in a browser: Chromium, or what th
 CHROMIUM names.
 """
 
-import os
-import shutil
+import sys
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
+
+sys.path.append(str(Path(__file__).parent.parent / "tests" / "book"))
+
+from browser import ROOT, launched
 
 from snnlib.live import bundle
 from snnlib.live.directive import payload
 from snnlib.live.options import VIEWS, lab_options
 from snnlib.storage import write_whole
 
-ROOT = Path(__file__).parent.parent
 WIDTH = 760  # [CSS pixels], about the text's
 PAGE = """<!doctype html><meta charset="utf-8"><html data-theme="light"><body style="margin: 0">
 <style>{style}</style>
@@ -42,9 +44,7 @@ def take(browser: Browser, view: str) -> bytes:
 
 
 def main() -> None:
-    program = shutil.which(os.environ.get("CHROMIUM", "chromium"))
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    with launched() as browser:
         for view in VIEWS:
             if view in ("taste", "everything"):  # their pages have another picture
                 continue
