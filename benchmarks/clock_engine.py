@@ -16,8 +16,8 @@ import torch
 from common import cnn_passes, interleaved, networks, spread
 
 from snnlib.data import load_digits
-from snnlib.encoding import PoissonEncoder
 from snnlib.simulation import simulate
+from snnlib.spiking.encoding import PoissonEncoder
 
 
 def compare(options) -> None:

@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from snnlib.balancing import activation_scales, normalize_weights
-from snnlib.conversion import convert
+from snnlib.cnn.balancing import activation_scales, normalize_weights
+from snnlib.cnn.training import load_trained_cnn
 from snnlib.data import load_digits
-from snnlib.network import SpikingNetwork
+from snnlib.spiking.conversion import convert
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.storage import write_whole
-from snnlib.training import load_trained_cnn
 
 RESULTS = Path(__file__).parent / "results"
 Run = Callable[[], object]

@@ -13,9 +13,9 @@ import torch
 from common import cnn_passes, interleaved, networks, seconds, spread
 
 from snnlib.data import load_digits
-from snnlib.encoding import PoissonEncoder
 from snnlib.engines import clock, event
 from snnlib.simulation import simulate
+from snnlib.spiking.encoding import PoissonEncoder
 
 
 def report(title: str, times: dict[str, list[float]], images: int) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from snnlib.data import load_digits
 from snnlib.export.nir import to_nir
-from snnlib.network import SpikingNetwork
+from snnlib.spiking.network import SpikingNetwork
 
 STEPS = 40
 AS_IMPORTED = "as imported"

@@ -17,9 +17,9 @@ from peers import Peer
 from torch import Tensor
 
 from snnlib.data import load_digits
-from snnlib.encoding import PoissonEncoder
 from snnlib.engines.clock import exact_arithmetic
-from snnlib.network import SpikingNetwork
+from snnlib.spiking.encoding import PoissonEncoder
+from snnlib.spiking.network import SpikingNetwork
 
 RACED = "as raced"
 STEPS = 40

@@ -21,9 +21,9 @@ from parity import input_spikes
 from torch import Tensor, nn
 
 from snnlib.data import Digits, load_digits
-from snnlib.encoding import PoissonEncoder
-from snnlib.network import SpikingNetwork
 from snnlib.simulation import ENGINES, simulate
+from snnlib.spiking.encoding import PoissonEncoder
+from snnlib.spiking.network import SpikingNetwork
 
 ALONE = 1  # the batch size of an image alone
 PACKAGES = ("torch", "numpy", "numba", *peers.NAMES)

@@ -6,39 +6,14 @@
 The chapters of the course derive each module; its docstring names the chapter.
 """
 
-from snnlib.balancing import (
+from snnlib.cnn.balancing import (
     activation_scales,
     fold_batch_norm,
     normalize_weights,
     weight_scales,
 )
-from snnlib.conversion import ConversionError, convert
-from snnlib.data import Digits, load_digits
-from snnlib.diagnosis import Diagnosis, diagnose
-from snnlib.early_exit import (
-    ExitCurve,
-    MarginStop,
-    calibrate_stop,
-    exit_curve,
-    stopping_steps,
-)
-from snnlib.encoding import ConstantEncoder, PoissonEncoder
-from snnlib.energy import (
-    ARITHMETIC,
-    Arithmetic,
-    Cost,
-    break_even_rate,
-    cnn_cost,
-    mean_rate,
-    snn_cost,
-)
-from snnlib.models import DeepCNN, ResidualBlock, check_constraints, deep_cnn, digit_cnn
-from snnlib.network import SpikingLayer, SpikingNetwork
-from snnlib.neurons import IFNeuron, Integrator, MaxPooling, if_step
-from snnlib.report import ConversionReport, LayerReport, conversion_report
-from snnlib.simulation import Recording, SimulationResult, StepReport, record, simulate
-from snnlib.storage import StorageError
-from snnlib.training import (
+from snnlib.cnn.models import DeepCNN, ResidualBlock, check_constraints, deep_cnn, digit_cnn
+from snnlib.cnn.training import (
     Evaluation,
     History,
     Recipe,
@@ -46,6 +21,31 @@ from snnlib.training import (
     fit,
     load_trained_cnn,
     trained_facts,
+)
+from snnlib.data import Digits, load_digits
+from snnlib.simulation import Recording, SimulationResult, StepReport, record, simulate
+from snnlib.spiking.conversion import ConversionError, convert
+from snnlib.spiking.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, if_step
+from snnlib.spiking.report import ConversionReport, LayerReport, conversion_report
+from snnlib.storage import StorageError
+from snnlib.study.diagnosis import Diagnosis, diagnose
+from snnlib.study.early_exit import (
+    ExitCurve,
+    MarginStop,
+    calibrate_stop,
+    exit_curve,
+    stopping_steps,
+)
+from snnlib.study.energy import (
+    ARITHMETIC,
+    Arithmetic,
+    Cost,
+    break_even_rate,
+    cnn_cost,
+    mean_rate,
+    snn_cost,
 )
 
 __version__ = "0.1.0"

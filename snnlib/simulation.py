@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from snnlib.cnn.training import confusion_counts
 from snnlib.data import Digits, check_images
-from snnlib.encoding import ConstantEncoder, PoissonEncoder
 from snnlib.engines import Run, StepOutput, clock, event
 from snnlib.engines.clock import exact_arithmetic
-from snnlib.network import SpikingNetwork
-from snnlib.training import confusion_counts
+from snnlib.spiking.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.spiking.network import SpikingNetwork
 
 Encoder = PoissonEncoder | ConstantEncoder
 Stop = Callable[[Tensor], Tensor]

@@ -12,16 +12,16 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from snnlib import plotting
-from snnlib.balancing import activation_scales, normalize_weights
-from snnlib.conversion import convert
+from snnlib.cnn.balancing import activation_scales, normalize_weights
+from snnlib.cnn.training import evaluate
 from snnlib.data import Digits
-from snnlib.early_exit import ExitCurve, MarginStop
-from snnlib.encoding import ConstantEncoder, PoissonEncoder
-from snnlib.experiments import error_pieces
 from snnlib.live.widget import LiveLab  # noqa: F401 - chapters call it beside the sliders
-from snnlib.neurons import MAX_POOLING, RESETS, MaxPooling, if_step
 from snnlib.simulation import Encoder, SimulationResult, simulate
-from snnlib.training import evaluate
+from snnlib.spiking.conversion import convert
+from snnlib.spiking.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.spiking.neurons import MAX_POOLING, RESETS, MaxPooling, if_step
+from snnlib.study.early_exit import ExitCurve, MarginStop
+from snnlib.study.experiments import error_pieces
 
 
 def neuron_slider(inputs: Tensor, weights: Tensor) -> ipywidgets.Widget:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_event import VARIANTS, assert_same, variants
+from sameness import VARIANTS, assert_same, variants
 
 from snnlib import (
     ConstantEncoder,
@@ -17,8 +17,8 @@ from snnlib import (
     simulate,
     trained_facts,
 )
-from snnlib.quantized import load_quantized_cnn, quantized_facts, restore_relu
-from snnlib.sweep import Cell, Setting, all_cells, load_sweep, run_cell
+from snnlib.cnn.quantized import load_quantized_cnn, quantized_facts, restore_relu
+from snnlib.study.sweep import Cell, Setting, all_cells, load_sweep, run_cell
 
 POINT = 0.01  # one percentage point
 ENCODERS = pytest.mark.parametrize("encoder", [PoissonEncoder(1.0), ConstantEncoder()])

@@ -7,7 +7,8 @@ import reference
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from nets import linear, random_images, small_cnns, tiny_cnn
+from nets import random_images, small_cnns, tiny_cnn
+from sameness import ENCODERS, OPTIONS, falling_network, same_result, three_classes
 from torch import nn
 
 from snnlib import (
@@ -24,21 +25,6 @@ from snnlib import (
 )
 from snnlib.engines import clock
 from snnlib.simulation import SimulationResult, decide
-
-OPTIONS = st.fixed_dictionaries(
-    {
-        "reset": st.sampled_from(["subtract", "zero"]),
-        "pooling": st.sampled_from(["linear", "spiking"]),
-        "readout": st.sampled_from(["potential", "spikes"]),
-        "initial_potential": st.sampled_from([0.0, 0.3, 0.5]),
-    }
-)
-ENCODERS = st.sampled_from([ConstantEncoder(), PoissonEncoder(1.0), PoissonEncoder(0.4, seed=9)])
-NAMES = ("a", "b", "c")
-
-
-def three_classes(images):
-    return Digits(images, torch.arange(len(images)) % 3, NAMES)
 
 
 def inputs_of(encoder, images, steps):
@@ -64,18 +50,6 @@ def outputs_of(snn, images, *, steps, encoder, index=None):
     """The engine's StepOutputs for one batch."""
     index = torch.arange(len(images)) if index is None else index
     return list(clock.run(snn, images, steps=steps, encoder=encoder, index=index))
-
-
-def same_result(a: SimulationResult, b: SimulationResult) -> bool:
-    counts = a.spike_counts.keys() == b.spike_counts.keys() and all(
-        torch.equal(a.spike_counts[name], b.spike_counts[name]) for name in a.spike_counts
-    )
-    return (
-        counts
-        and torch.equal(a.predictions, b.predictions)
-        and torch.equal(a.confusion, b.confusion)
-        and torch.equal(a.synaptic_operations, b.synaptic_operations)
-    )
 
 
 @given(small_cnns(), OPTIONS, ENCODERS, st.sampled_from([1.0, 0.7]))
@@ -240,16 +214,6 @@ def test_fewer_steps_are_the_beginning_of_more_steps(snn, digits):
 # ---- beyond the steps that float32 holds
 
 
-def falling_network(exact_steps):
-    """Weights on a coarse grid that any number of exact steps allows; one potential falls."""
-    cnn = nn.Sequential(nn.Flatten(), linear(4, 6), nn.ReLU(), linear(6, 3))
-    generator = torch.Generator().manual_seed(0)
-    for weight in cnn.parameters():
-        weight.data = torch.randint(-800, 800, weight.shape, generator=generator) / 512
-    cnn[1].weight.data[0] = -799 / 512
-    return convert(cnn, input_shape=(1, 2, 2), exact_steps=exact_steps), cnn
-
-
 def test_simulation_goes_on_beyond_the_exact_steps():
     snn, cnn = falling_network(exact_steps=1)
     images, steps = torch.ones(2, 1, 2, 2), snn.exact_steps + 50
@@ -283,7 +247,7 @@ def test_a_recording_goes_on_beyond_the_exact_steps_too():
 
 
 def test_more_steps_than_float64_holds_are_refused(monkeypatch, snn, digits):
-    monkeypatch.setattr("snnlib.network.EXACT_UNITS_WIDE", 2**25)
+    monkeypatch.setattr("snnlib.spiking.network.EXACT_UNITS_WIDE", 2**25)
     most = snn.wide().exact_steps
     with pytest.raises(ValueError, match=f"steps is {most + 1}; potentials are exact for {most}"):
         simulate(snn, digits, steps=most + 1)

@@ -7,12 +7,8 @@ leaves the old weights whole.
 import argparse
 from pathlib import Path
 
-from snnlib.conversion import convert
-from snnlib.data import load_digits
-from snnlib.encoding import ConstantEncoder
-from snnlib.quantized import QUANTIZED, fine_tune, quantized_file, restore_relu
-from snnlib.simulation import simulate
-from snnlib.training import (
+from snnlib.cnn.quantized import QUANTIZED, fine_tune, quantized_file, restore_relu
+from snnlib.cnn.training import (
     ASSETS,
     NETWORKS,
     RECIPES,
@@ -23,6 +19,10 @@ from snnlib.training import (
     save_trained_cnn,
     weights_file,
 )
+from snnlib.data import load_digits
+from snnlib.simulation import simulate
+from snnlib.spiking.conversion import convert
+from snnlib.spiking.encoding import ConstantEncoder
 
 SEED = 0
 IMAGES_PER_CLASS = {"digits": 500, "mnist": None, "deep": None}

@@ -15,7 +15,7 @@ from pathlib import Path
 from joblib import parallel_config
 
 import snnlib
-from snnlib.sweep import (
+from snnlib.study.sweep import (
     BALANCINGS,
     PERCENTILE,
     SWEEP_FILE,

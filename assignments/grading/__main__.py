@@ -1,6 +1,7 @@
 """Release assignments and grade them: ``python -m grading <command>``."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -138,4 +139,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # whoever was started in the background inherits that SIGINT is ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -25,18 +25,18 @@ def compile_once() -> None:
     Without numba, or where nothing can be kept, submissions do without.
     """
     source = _source()
-    kept = [path.stat().st_mtime for path in _cache().glob("event_kernels.*.nbi")]
+    kept = [path.stat().st_mtime for path in _cache().glob("kernels.*.nbi")]
     if source.exists() and max(kept, default=0.0) < source.stat().st_mtime:
         subprocess.run([sys.executable, "-c", COMPILE], capture_output=True)
 
 
 def lent() -> tuple[Path, list[Path]]:
     """The folder that numba looks into, and the files that it should find there."""
-    return _cache(), sorted(_cache().glob("event_kernels.*.nb?"))
+    return _cache(), sorted(_cache().glob("kernels.*.nb?"))
 
 
 def _source() -> Path:
-    return Path(find_spec("snnlib").origin).parent / "engines" / "event_kernels.py"
+    return Path(find_spec("snnlib").origin).parent / "engines" / "event" / "kernels.py"
 
 
 def _cache() -> Path:

@@ -18,7 +18,7 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from snnlib.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.network import SpikingLayer, SpikingNetwork
 
 NAMES = {  # module and package: what it calls itself
     "spikingjelly": "SpikingJelly",

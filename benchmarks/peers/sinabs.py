@@ -10,7 +10,7 @@ from sinabs.layers import IAFSqueeze
 from torch import Tensor, nn
 
 from peers import Peer, hidden, require_subtract, start, synapses, threshold
-from snnlib.network import SpikingNetwork
+from snnlib.spiking.network import SpikingNetwork
 
 MODES = ("single-step", "multi-step")
 DIFFERENCES = {

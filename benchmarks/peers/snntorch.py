@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from peers import Peer, hidden, require_subtract, start, synapses, threshold
-from snnlib.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.network import SpikingLayer, SpikingNetwork
 
 MODES = ("single-step",)
 DIFFERENCES = {

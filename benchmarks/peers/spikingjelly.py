@@ -9,7 +9,7 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 from peers import Peer, hidden, require_subtract, start, synapses, threshold
-from snnlib.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.network import SpikingLayer, SpikingNetwork
 
 MODES = ("single-step", "multi-step")
 DIFFERENCES = {

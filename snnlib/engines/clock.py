@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from snnlib.engines import Run, StepOutput
-from snnlib.network import SpikingNetwork
+from snnlib.spiking.network import SpikingNetwork
 
 
 def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tensor) -> Run:

@@ -23,11 +23,11 @@ import zlib
 import torch
 from torch import Tensor, nn
 
-from snnlib.fixed_point import EXACT_UNITS, WEIGHT_BITS, on_grid
-from snnlib.graph import INPUT
-from snnlib.models import pair
-from snnlib.network import SpikingLayer, SpikingNetwork
-from snnlib.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
+from snnlib.cnn.graph import INPUT
+from snnlib.cnn.models import pair
+from snnlib.spiking.fixed_point import EXACT_UNITS, WEIGHT_BITS, on_grid
+from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
 
 MAGIC = b"snn-lab\0"
 VERSION = 1

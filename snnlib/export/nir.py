@@ -33,12 +33,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnlib.cnn.graph import INPUT, ChannelScale
+from snnlib.cnn.models import WEIGHTED, pair
 from snnlib.export.nir_building import from_nir
 from snnlib.export.nir_structure import FORMAT, SPIKES_WHEN, NIRError, Node, nir_package
-from snnlib.graph import INPUT, ChannelScale
-from snnlib.models import WEIGHTED, pair
-from snnlib.network import SpikingLayer, SpikingNetwork
-from snnlib.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
+from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
 
 if TYPE_CHECKING:
     import nir

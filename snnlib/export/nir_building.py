@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnlib.conversion import POOL_FRACTION_BITS
+from snnlib.cnn.graph import INPUT, ChannelScale, padding_of
+from snnlib.cnn.models import window_area
 from snnlib.export.nir_structure import (
     FORMAT,
     SPIKES_WHEN,
@@ -25,11 +26,10 @@ from snnlib.export.nir_structure import (
     refuse,
     units_of,
 )
-from snnlib.fixed_point import WEIGHT_BITS, fraction_bits, on_grid
-from snnlib.graph import INPUT, ChannelScale, padding_of
-from snnlib.models import window_area
-from snnlib.network import SpikingLayer, SpikingNetwork, weight_of
-from snnlib.neurons import RESETS, IFNeuron, Integrator
+from snnlib.spiking.conversion import POOL_FRACTION_BITS
+from snnlib.spiking.fixed_point import WEIGHT_BITS, fraction_bits, on_grid
+from snnlib.spiking.network import SpikingLayer, SpikingNetwork, weight_of
+from snnlib.spiking.neurons import RESETS, IFNeuron, Integrator
 
 if TYPE_CHECKING:
     import nir

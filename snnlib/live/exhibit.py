@@ -5,11 +5,11 @@ from typing import Any
 
 import torch
 
-from snnlib.balancing import activation_scales, normalize_weights
-from snnlib.conversion import convert
+from snnlib.cnn.balancing import activation_scales, normalize_weights
+from snnlib.cnn.training import load_trained_cnn
 from snnlib.data import Digits, load_digits
-from snnlib.network import SpikingNetwork
-from snnlib.training import load_trained_cnn
+from snnlib.spiking.conversion import convert
+from snnlib.spiking.network import SpikingNetwork
 
 WEIGHTS = "mnist"  # trained on shifted and turned digits too, as drawings are
 CALIBRATION = 1000  # [images]

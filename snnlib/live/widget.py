@@ -14,7 +14,7 @@ from snnlib.export.lab import lab_network
 from snnlib.live import bundle
 from snnlib.live.exhibit import exhibited_network, exhibited_samples
 from snnlib.live.options import lab_options
-from snnlib.network import SpikingNetwork
+from snnlib.spiking.network import SpikingNetwork
 
 DRAWING = (1, 28, 28)  # what becomes of one on the pad
 

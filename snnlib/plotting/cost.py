@@ -11,7 +11,6 @@ from matplotlib.ticker import StrMethodFormatter
 from torch import Tensor
 
 from snnlib.data import Digits
-from snnlib.early_exit import ExitCurve, MarginStop, exit_curve, stopping_steps
 from snnlib.plotting.style import (
     HIDDEN,
     METHODS,
@@ -24,6 +23,7 @@ from snnlib.plotting.style import (
     percent_axis,
 )
 from snnlib.simulation import UNDECIDED, SimulationResult
+from snnlib.study.early_exit import ExitCurve, MarginStop, exit_curve, stopping_steps
 
 Point = tuple[float, float]  # synaptic operations, seconds
 DASHES = ("-", "--", ":")

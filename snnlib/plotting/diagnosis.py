@@ -4,8 +4,6 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from snnlib.diagnosis import Diagnosis, Suggestion
-from snnlib.experiments import PIECES
 from snnlib.plotting.style import (
     HIDDEN,
     INPUT,
@@ -17,6 +15,8 @@ from snnlib.plotting.style import (
     THRESHOLD,
     percent_axis,
 )
+from snnlib.study.diagnosis import Diagnosis, Suggestion
+from snnlib.study.experiments import PIECES
 
 COLORS = dict(zip(PIECES, (MUTED, OUTPUT, HIDDEN, POTENTIAL, THRESHOLD, INPUT), strict=True))
 

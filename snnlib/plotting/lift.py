@@ -10,8 +10,8 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
-from snnlib.graph import INPUT as IMAGE
-from snnlib.graph import Graph, Op, Path
+from snnlib.cnn.graph import INPUT as IMAGE
+from snnlib.cnn.graph import Graph, Op, Path
 from snnlib.plotting.style import (
     HIDDEN,
     INPUT,

@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from snnlib.experiments import LayerErrors
 from snnlib.plotting.diagnosis import COLORS
 from snnlib.plotting.style import (
     HIDDEN,
@@ -21,7 +20,8 @@ from snnlib.plotting.style import (
     REFERENCE,
     THRESHOLD,
 )
-from snnlib.sweep import BALANCINGS, ENCODERS, RESETS, Sweep
+from snnlib.study.experiments import LayerErrors
+from snnlib.study.sweep import BALANCINGS, ENCODERS, RESETS, Sweep
 
 Run = tuple[Tensor, Tensor, Tensor]  # [T] input, spikes, potential after the reset
 DOTS = 3000  # in a scatter plot: enough to see the shape

@@ -11,6 +11,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor, nn
 
+from snnlib.cnn.training import History
 from snnlib.plotting.style import (
     HIDDEN,
     INPUT,
@@ -22,7 +23,6 @@ from snnlib.plotting.style import (
     layer_color,
     percent_axis,
 )
-from snnlib.training import History
 
 
 class LiveTraining:

@@ -9,11 +9,12 @@ from grading.sandbox import Limits, command
 
 RUN = """
 from snnlib import PoissonEncoder, convert, digit_cnn
-from snnlib.engines import event, event_kernels
+from snnlib.engines import event
+from snnlib.engines.event import kernels
 
 event.prepare(convert(digit_cnn()), steps=1, encoder=PoissonEncoder())
-assert event_kernels.gather.stats.cache_hits
-assert not event_kernels.gather.stats.cache_misses
+assert kernels.gather.stats.cache_hits
+assert not kernels.gather.stats.cache_misses
 """
 
 
@@ -25,14 +26,14 @@ def test_a_submission_finds_the_kernels_compiled(tmp_path):
 
 
 def test_kernels_are_compiled_once_for_each_version_of_their_source(tmp_path, monkeypatch):
-    source, runs = tmp_path / "event_kernels.py", []
+    source, runs = tmp_path / "kernels.py", []
     monkeypatch.setattr(compiled, "_source", lambda: source)
     monkeypatch.setattr(compiled.subprocess, "run", lambda command, **_: runs.append(command))
     compiled.compile_once()
     assert not runs  # no such library
     source.touch()
     (tmp_path / "__pycache__").mkdir()
-    index = tmp_path / "__pycache__" / "event_kernels.gather-1.py311.nbi"
+    index = tmp_path / "__pycache__" / "kernels.gather-1.py311.nbi"
     compiled.compile_once()
     index.touch()
     compiled.compile_once()

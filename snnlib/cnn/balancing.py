@@ -1,0 +1,287 @@
+"""Balance weights and thresholds (chapter 5, *Balance weights and thresholds*).
+
+A rate cannot exceed one spike a step, and a neuron that receives little needs
+long for its first spike.  Scaling each layer so that its activations are about 1
+uses the whole range.  ReLU allows it: relu(a x) = a relu(x) for a > 0, so a factor
+taken out of one layer can be put back into the next.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from snnlib.cnn.graph import INPUT, ChannelScale, Graph, Op, Path, Stage, bare
+from snnlib.cnn.models import window_area
+from snnlib.cnn.rebuilding import rebuild
+from snnlib.cnn.scales import check_scales, input_factors, output_factors
+from snnlib.cnn.streaming import FEW, LITTLE, Maximum, Percentile
+from snnlib.cnn.tracing import trace
+from snnlib.data import Digits, check_images
+
+AT_ONCE = 250  # images, so that float64 activations stay small
+
+Images = Tensor | Digits | Iterable[Tensor | Sequence[Tensor]]
+
+
+@torch.no_grad()
+def activation_scales(
+    cnn: nn.Module, images: Images, *, percentile: float = 100.0, channelwise: bool = False
+) -> list[Tensor]:
+    """Data-based scales: how large the activations of each weight layer get on ``images``.
+
+    Exact: they do not depend on the order of the images or on how they are cut into
+    batches.  Activations are not kept, so there may be any number of them.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+        A network that ``convert`` accepts.
+    images : Tensor [N, C, H, W], Digits, or an iterable of batches
+        Training images; test images must not be used.  A batch is a tensor, or begins with
+        one, as those of a DataLoader do.  A percentile below 100 reads an iterable twice, or
+        three times if ``channelwise``.
+    percentile : float
+        In (0, 100], of the positive activations.  100 is the maximum (Diehl et al. 2015);
+        a little less ignores outliers (Rueckauer et al. 2017).
+    channelwise : bool
+        One scale for each channel of hidden layers, not one a layer.
+
+    Returns
+    -------
+    list of Tensor
+        One a weight layer, [] or [channels], of activations that occurred; where a branch
+        adds, one for the sum.
+
+    Raises
+    ------
+    ConversionError
+        For a network that cannot be converted.
+    TypeError
+        For images that are not float32.
+    ValueError
+        For unusable images, another percentile, a layer that is silent on all images, or
+        a percentile of images that can be read only once.
+    """
+    if not 0 < percentile <= 100:
+        raise ValueError(f"percentile is {percentile}; give a number in (0, 100].")
+    measure = _Measure(cnn, percentile, channelwise)
+    batches = _batches(images, measure.passes)
+    for _ in range(measure.passes):
+        measure.read(batches)
+    return measure.scales()
+
+
+def weight_scales(cnn: nn.Module) -> list[Tensor]:
+    """Model-based scales (Diehl et al. 2015): no image can drive a layer beyond them.
+
+    Layer l's scale is that of layer l-1 times the largest sum of positive weights
+    into one neuron, and a bias on top.  Safe, and far above what real images reach.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+        A CNN on pixels in [0, 1].
+
+    Returns
+    -------
+    list of Tensor
+        One scale [] a weight layer.
+
+    Raises
+    ------
+    ConversionError
+        For a network that cannot be converted.
+    ValueError
+        If nothing positive reaches a layer.
+    """
+    graph = trace(cnn)
+    bounds = {INPUT: torch.tensor(1.0, dtype=torch.float64)}  # a pixel is at most 1
+    for stage in graph.stages:
+        total = sum(bounds[path.source] * _gain(path) for path in stage.paths)
+        if stage.bias is not None:
+            total = total + stage.bias
+        bounds[stage.name] = total.max()
+        if bounds[stage.name] <= 0:
+            raise ValueError(f"layer {stage.name} is dead: no weight is positive; train it again.")
+    return [bounds[stage.name].float() for stage in graph.scaled]
+
+
+def normalize_weights(cnn: nn.Module, scales: Sequence[Tensor]) -> nn.Module:
+    """The same predictions, with the activations of weight layer l divided by ``scales[l]``.
+
+    Weights are multiplied by scale_(l-1) / scale_l and biases divided by scale_l; the
+    outputs (before a softmax, if there is one) end up divided by the last scale.  An
+    identity shortcut gets weights where the scales of its ends differ.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+        Left as it is.
+    scales : sequence of Tensor
+        One positive number, or [channels], a weight layer; see ``activation_scales``.
+
+    Returns
+    -------
+    nn.Module
+        A new network, with batch norms folded into weights.  It is built like ``cnn``, but
+        for nn.Identity in place of each batch norm; a network with branches becomes an
+        fx.GraphModule with the same names.
+
+    Raises
+    ------
+    ConversionError
+        For a network that cannot be converted.
+    ValueError
+        For a wrong number of scales, a wrong shape, a scale that is not positive, or a
+        last scale that differs between outputs.
+    """
+    graph = trace(cnn)
+    scale_of = {INPUT: torch.tensor(1.0, dtype=torch.float64)}
+    given = iter(check_scales(graph, scales))
+    stages = []
+    for stage in graph.stages:
+        source = scale_of[stage.paths[0].source]
+        scale_of[stage.name] = source if stage.kind == "max" else next(given)
+        stages.append(_rescaled(stage, scale_of))
+    return rebuild(cnn, replace(graph, stages=tuple(stages)))
+
+
+def fold_batch_norm(cnn: nn.Module) -> nn.Module:
+    """The same network without batch norms: they become part of weights and biases.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+        In evaluation mode; left as it is.
+
+    Returns
+    -------
+    nn.Module
+        A new network; see ``normalize_weights``.
+
+    Raises
+    ------
+    ConversionError
+        For a network that cannot be converted.
+    """
+    return rebuild(cnn, trace(cnn))
+
+
+class _Measure:
+    """Reads all images, as often as it takes, and keeps counts of their activations."""
+
+    def __init__(self, cnn: nn.Module, percentile: float, channelwise: bool) -> None:
+        self.cnn, self.percentile, self.channelwise = cnn, percentile, channelwise
+        self.widths = LITTLE if channelwise else FEW
+        self.passes = 1 if percentile == 100 else len(self.widths)
+        self.graph: Graph | None = None  # traced when the shape of an image is known
+        self.shape: torch.Size | None = None
+        self.series: dict[str, list[Maximum | Percentile]] = {}  # of the layer and its channels
+
+    def read(self, batches: Iterable) -> None:
+        """All images once."""
+        for batch in batches:
+            images = batch if isinstance(batch, Tensor) else batch[0]
+            self._check(images)
+            for part in images.split(AT_ONCE):
+                self._add(part)
+        if self.graph is None:
+            raise ValueError("images are empty; give at least one image.")
+        for series in self.series.values():
+            for one in series:
+                one.end_pass()
+
+    def scales(self) -> list[Tensor]:
+        """What has been found, layer by layer."""
+        return [self._scale(name) for name in self.series]
+
+    def _check(self, images: Tensor) -> None:
+        check_images(images)
+        if self.graph is None:
+            self.shape = images.shape[1:]
+            self.graph = trace(self.cnn, tuple(self.shape))
+        if images.shape[1:] != self.shape:
+            raise ValueError(
+                f"images have shape {list(images.shape[1:])}, those before {list(self.shape)}; "
+                "give all of one shape."
+            )
+
+    def _add(self, images: Tensor) -> None:
+        """In float64: what remains of it in float32 does not depend on the machine, the batch
+        size, or noise where the exact result is zero."""
+        for stage, activation in self.graph.run(images.cpu().double()):
+            if stage.kind == "max":
+                continue
+            values = F.relu(activation).float().transpose(0, 1).flatten(1)  # [C, N * ...]
+            whole, *channels = self.series.setdefault(stage.name, self._series(stage, len(values)))
+            whole.add(values.reshape(1, -1))
+            for one in channels:
+                one.add(values)
+
+    def _series(self, stage: Stage, channels: int) -> list[Maximum | Percentile]:
+        split = self.channelwise and stage.kind != "output"  # one scale must serve all classes
+        rows = [1, channels] if split else [1]
+        if self.percentile == 100:
+            return [Maximum(n) for n in rows]
+        return [Percentile(n, self.percentile, self.widths) for n in rows]
+
+    def _scale(self, name: str) -> Tensor:
+        whole, *channels = [one.result for one in self.series[name]]
+        if whole == 0:
+            raise ValueError(f"layer {name} is dead: no image activates it; train it again.")
+        if not channels:
+            return whole[0]
+        return torch.where(channels[0] > 0, channels[0], whole)  # a silent one keeps any scale
+
+
+def _batches(images: Images, passes: int) -> Iterable:
+    """Batches that can be read so often."""
+    if isinstance(images, Digits):
+        return [images.images]
+    if isinstance(images, Tensor):
+        return [images]
+    if isinstance(images, Iterator) and passes > 1:
+        raise ValueError(
+            f"images can be read only once, but a percentile takes {passes} readings; give a "
+            "tensor, a list of batches or a DataLoader, or percentile=100."
+        )
+    return images
+
+
+def _gain(path: Path) -> Tensor:
+    """[C] or []: how much of equal inputs can arrive, at most."""
+    gain = torch.tensor(1.0, dtype=torch.float64)
+    for op in path.ops:
+        layer = op.module
+        if isinstance(layer, nn.AvgPool2d) and layer.divisor_override:
+            gain = gain * window_area(layer) / layer.divisor_override
+        if op is path.synapse:
+            gain = gain * layer.weight.clamp(min=0).flatten(1).sum(1)
+    return gain
+
+
+def _rescaled(stage: Stage, scale_of: dict[str, Tensor]) -> Stage:
+    """A stage whose inputs and activations are divided by their scales."""
+    if stage.kind == "max":
+        return stage
+    scale = scale_of[stage.name]
+    paths = tuple(
+        _rescaled_path(path, scale_of[path.source], scale, f"{stage.name}_shortcut{i}")
+        for i, path in enumerate(stage.paths)
+    )
+    return replace(stage, paths=paths, bias=None if stage.bias is None else stage.bias / scale)
+
+
+def _rescaled_path(path: Path, before: Tensor, scale: Tensor, name: str) -> Path:
+    op, ops = path.synapse, path.ops[:-1]
+    if op is None:
+        if torch.equal(before, scale):
+            return path
+        channels = max(before.numel(), scale.numel())
+        op, ops = Op(name, ChannelScale(channels)), path.ops
+    layer = op.module
+    weight = layer.weight.double() * input_factors(before, layer) / output_factors(scale, layer)
+    return Path(path.source, (*ops, Op(op.name, bare(layer, weight))))

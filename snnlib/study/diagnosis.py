@@ -1,0 +1,454 @@
+"""Say where a spiking network loses accuracy, and why (chapter 7, *Where conversion loses
+accuracy*).
+
+``snnlib.study.experiments`` splits the error of every neuron into pieces that sum to it.  Here the
+pieces are summed up layer by layer.  The last layer adds up what all others did, so the
+largest piece of its error names the cause; what to do about it also depends on how much of
+the range of rates is used, and on channels that have fallen silent.  A search over a few
+percentiles and numbers of steps shows what would help, with the evidence.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from snnlib.cnn.balancing import activation_scales
+from snnlib.data import Digits
+from snnlib.simulation import Encoder, simulate
+from snnlib.spiking.conversion import convert
+from snnlib.spiking.encoding import ConstantEncoder
+from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.neurons import IFNeuron, MaxPooling
+from snnlib.study.experiments import PIECES, LayerErrors, Measurement, Pair
+
+BATCH = 100  # images at a time, so that float64 errors of all neurons stay small
+PERCENTILES = (95.0, 99.0, 99.9, 100.0)
+LONGEST = 64  # steps that suggestions try at least
+GOOD_ENOUGH = 0.005  # of all decisions: what a suggestion may miss of the best
+SATURATED = 0.1  # of a channel's activations above one spike a step: it is called saturated
+RANGE_USED = 1 / 3  # less than that, and more of it would help as much as more steps
+NEGLIGIBLE = 0.05  # an error of the outputs that is not worth mending, relative to them
+
+MENDS = {
+    "scales too small": "activations exceed one spike a step; scale by a higher percentile",
+    "scales too large": "little of the range of rates is used; scale by a lower percentile",
+    "dead channel": "a channel that the CNN uses never spikes; look at its weights and scale",
+    "too few steps": "rates are too coarse; take more steps",
+    "uneven timing": "spikes come in bursts and gaps; take more steps",
+    "reset to zero": 'what exceeds the threshold is lost; use reset="subtract"',
+    "input noise": "random input spikes; use a higher max_rate, more steps or ConstantEncoder()",
+    "rounded weights": "the grid of the weights is too coarse; balance the network",
+    "nothing": "outputs are close to those of the CNN",
+}
+_CAUSES = {
+    "clipping": "scales too small",
+    "quantisation": "too few steps",
+    "unevenness": "uneven timing",
+    "reset": "reset to zero",
+    "noise": "input noise",
+    "rounding": "rounded weights",
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of the error of a layer.
+
+    Attributes
+    ----------
+    mean, rms : float
+        Over images and neurons [spikes/step].
+    share : float
+        Of the sum of all pieces' mean squares.
+    """
+
+    mean: float
+    rms: float
+    share: float = 1.0
+
+
+@dataclass(frozen=True)
+class LayerDiagnosis:
+    """What became of a layer's activations.
+
+    Attributes
+    ----------
+    name : str
+    neurons : int
+    correlation : float
+        Of rates with activations; nan if either never changes.
+    activation : float
+        RMS of the CNN's activations, in units of the layer's scale.
+    error : Piece
+        The rate less the activation.  Where channels have scales of their own, here and in
+        the pieces in units of their median, so that channels count as they do for the CNN.
+    pieces : dict of str to Piece
+        By the names in ``snnlib.study.experiments.PIECES``; their means sum to that of ``error``.
+    dead : tuple of int
+        Channels that no image makes spike.
+    lost : tuple of int
+        Those of them that the CNN uses, so that they ought to.
+    saturated : tuple of int
+        Channels with more than a tenth of their activations above one spike a step.
+    used : float or None
+        The 99.9th percentile of positive activations in units of the scale: how much of the
+        range of rates is used.  None for pools.
+    """
+
+    name: str
+    neurons: int
+    correlation: float
+    activation: float
+    error: Piece
+    pieces: dict[str, Piece]
+    dead: tuple[int, ...]
+    lost: tuple[int, ...]
+    saturated: tuple[int, ...]
+    used: float | None
+
+    @property
+    def largest(self) -> str:
+        """The name of the largest piece."""
+        return max(self.pieces, key=lambda name: self.pieces[name].rms)
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What to scale by and how long to run, and why.
+
+    Attributes
+    ----------
+    percentile : float
+        The one with most decisions like the CNN's after as many steps as were diagnosed.
+    steps : int
+        The first number of steps within half a point of the best that was found with it.
+    evidence : dict of float to dict of int to float
+        Share of images decided like the CNN, by percentile and steps.
+    """
+
+    percentile: float
+    steps: int
+    evidence: dict[float, dict[int, float]]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What ``diagnose`` found; prints as a table.
+
+    Attributes
+    ----------
+    layers : tuple of LayerDiagnosis
+        From input to output.
+    images : int
+    steps : int
+    encoder : Encoder
+    agreement : float
+        Share of images that the spiking network decides like the CNN.
+    piece : str
+        The largest piece of the output's error, by its RMS.
+    cause : str
+        One of ``MENDS``.
+    suggestion : Suggestion or None
+    """
+
+    layers: tuple[LayerDiagnosis, ...]
+    images: int
+    steps: int
+    encoder: Encoder
+    agreement: float
+    piece: str
+    cause: str
+    suggestion: Suggestion | None
+
+    def __getitem__(self, name: str) -> LayerDiagnosis:
+        """The layer of that name."""
+        return {layer.name: layer for layer in self.layers}[name]
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.images} images, {self.steps} steps, {self.encoder}: "
+            f"{self.agreement:.2%} decided like the CNN"
+        )
+        share = self.layers[-1].pieces[self.piece].share
+        found = [
+            f"largest piece at the output: {self.piece} ({share:.0%})",
+            f"cause: {self.cause} ({MENDS[self.cause]})",
+        ]
+        rows = [row for layer in self.layers for row in _layer_rows(layer)]
+        return "\n".join([head, *rows, *found, *_suggestion_rows(self.suggestion)])
+
+
+def diagnose(
+    cnn: nn.Module,
+    snn: SpikingNetwork,
+    images: Tensor,
+    steps: int,
+    *,
+    encoder: Encoder = ConstantEncoder(),
+    percentiles: Sequence[float] = PERCENTILES,
+) -> Diagnosis:
+    """Compare every rate with its activation, and name what keeps them apart.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+    snn : SpikingNetwork
+        From ``convert(cnn)``, whatever its options.
+    images : Tensor [N, C, H, W]
+        A few hundred are enough.
+    steps : int
+        At least 1.
+    encoder : PoissonEncoder or ConstantEncoder
+        Image i gets the spikes of index i.  With a PoissonEncoder of max_rate below 1 the CNN
+        sees images as much darker.
+    percentiles : sequence of float
+        To try for the suggestion, with scales from these very images; () for none.
+
+    Returns
+    -------
+    Diagnosis
+
+    Raises
+    ------
+    ConversionError
+        If ``cnn`` cannot be converted.
+    TypeError
+        For images that are not float32.
+    ValueError
+        For unusable images, steps or percentiles, networks that do not belong together, a
+        layer that is silent on all images, another encoder, or one that darkens images for
+        a network with biases.
+    """
+    pair = Pair(cnn, snn, images)
+    sums = {layer.name: _Sums() for layer in snn.layers}
+    decisions, expected = [], []
+    for places in torch.arange(len(images)).split(BATCH):
+        measured = pair.measure(images[places], steps, encoder, places)
+        _add(sums, measured)
+        decisions.append(measured.decisions)
+        expected.append(measured.expected)
+    expected = torch.cat(expected)
+    agreement = (torch.cat(decisions) == expected).double().mean().item()
+    used = _range_used(cnn, snn, images, pair)
+    layers = tuple(sums[x.name].layer(x, steps, used.get(x.name)) for x in snn.layers)
+    suggestion = _suggest(cnn, snn, images, expected, steps, encoder, percentiles)
+    piece = layers[-1].largest
+    cause = _cause(layers, sums, snn)
+    return Diagnosis(layers, len(images), steps, encoder, agreement, piece, cause, suggestion)
+
+
+class _Sums:
+    """Sums over images and places of a layer, one a channel."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}  # [C]
+        self.largest = torch.zeros(())  # activation of each channel, [C]
+
+    def add(self, errors: LayerErrors) -> None:
+        """One batch more."""
+        a, r = errors.activation, errors.rate
+        terms = {"a": a, "r": r, "aa": a * a, "rr": r * r, "ar": a * r, "n": torch.ones_like(a)}
+        terms |= {"active": (a > 0).double(), "above": (a > 1).double()}
+        for name, error in {"error": errors.error, **errors.pieces}.items():
+            terms |= {name: error, f"{name}^2": error * error}
+        for name, term in terms.items():
+            self.sums[name] = self.sums.get(name, 0) + _by_channel(term).sum(1)
+        self.largest = torch.maximum(self.largest, _by_channel(a).amax(1))
+        self.neurons = a[0].numel()
+
+    def layer(self, layer: SpikingLayer, steps: int, used: float | None) -> LayerDiagnosis:
+        """The layer, once all batches are in."""
+        weight = weights_of(layer)
+        pieces = {name: self._piece(name, weight) for name in PIECES}
+        total = sum(piece.rms**2 for piece in pieces.values())
+        pieces = {
+            name: Piece(p.mean, p.rms, p.rms**2 / total if total else 0.0)
+            for name, p in pieces.items()
+        }
+        return LayerDiagnosis(
+            layer.name,
+            self.neurons,
+            self._correlation(weight),
+            math.sqrt((self.sums["aa"] * weight**2).sum() / self.sums["n"].sum()),
+            self._piece("error", weight),
+            pieces,
+            *self._channels(layer, steps),
+            used,
+        )
+
+    def squares(self, layer: SpikingLayer) -> Tensor:
+        """[C], the error squared and summed, in units of the median scale."""
+        return self.sums["error^2"] * weights_of(layer) ** 2
+
+    def _piece(self, name: str, weight: Tensor) -> Piece:
+        n = self.sums["n"].sum()
+        mean = (self.sums[name] * weight).sum() / n
+        square = (self.sums[f"{name}^2"] * weight**2).sum() / n
+        return Piece(mean.item(), square.sqrt().item())
+
+    def _correlation(self, weight: Tensor) -> float:
+        n = self.sums["n"].sum()
+        a, r = ((self.sums[name] * weight).sum() / n for name in ("a", "r"))
+        aa, rr, ar = ((self.sums[name] * weight**2).sum() / n for name in ("aa", "rr", "ar"))
+        spread = ((aa - a * a).clamp(min=0) * (rr - r * r).clamp(min=0)).sqrt()
+        return ((ar - a * r) / spread).item() if spread > 0 else math.nan
+
+    def _channels(self, layer: SpikingLayer, steps: int) -> tuple[tuple[int, ...], ...]:
+        """Dead, lost and saturated ones; an output that accumulates has none."""
+        if not layer.spiking:
+            return (), (), ()
+        dead = self.sums["r"] == 0
+        start = (layer.neuron.initial / layer.neuron.threshold).max()
+        ideal = self.largest * weights_of(layer) * steps + start  # at the median scale
+        saturated = self.sums["above"] > SATURATED * self.sums["active"]
+        return tuple(_places(mask) for mask in (dead, dead & (ideal >= 1), saturated))
+
+
+def weights_of(layer: SpikingLayer) -> Tensor:
+    """How much a spike of each channel stands for, beside the median of channels.
+
+    Parameters
+    ----------
+    layer : SpikingLayer
+
+    Returns
+    -------
+    Tensor
+        float64, [] or [C]
+    """
+    scale = layer.scale.double()
+    return scale / scale.median()
+
+
+def _add(sums: dict[str, _Sums], measured: Measurement) -> None:
+    for name, errors in measured.layers.items():
+        sums[name].add(errors)
+
+
+def _by_channel(x: Tensor) -> Tensor:
+    """[N, C, ...] as [C, N * ...]."""
+    return x.transpose(0, 1).flatten(1)
+
+
+def _places(mask: Tensor) -> tuple[int, ...]:
+    return tuple(mask.nonzero().flatten().tolist())
+
+
+def _range_used(
+    cnn: nn.Module, snn: SpikingNetwork, images: Tensor, pair: Pair
+) -> dict[str, float]:
+    """The 99.9th percentile of positive activations over the scale, by layer."""
+    channelwise = any(layer.scale.ndim for layer in snn.layers)
+    needed = activation_scales(cnn, images, percentile=99.9, channelwise=channelwise)
+    names = [stage.name for stage in pair.stages if stage.kind in ("relu", "output")]
+    return {
+        name: (scale / pair.scales[name]).median().item()
+        for name, scale in zip(names, needed, strict=True)
+    }
+
+
+def _cause(layers: tuple[LayerDiagnosis, ...], sums: dict[str, _Sums], snn: SpikingNetwork) -> str:
+    """One of MENDS."""
+    *hidden, output = layers
+    spiking = {layer.name: layer for layer in snn.layers if layer.spiking}
+    for layer in layers:
+        if layer.lost and _is_dominated(layer, sums[layer.name].squares(spiking[layer.name])):
+            return "dead channel"
+    if output.error.rms <= NEGLIGIBLE * output.activation:
+        return "nothing"
+    used = min((layer.used for layer in hidden if layer.used is not None), default=1.0)
+    if output.largest in ("quantisation", "unevenness") and used < RANGE_USED:
+        return "scales too large"
+    return _CAUSES[output.largest]
+
+
+def _is_dominated(layer: LayerDiagnosis, squares: Tensor) -> bool:
+    """Whether a few lost channels make most of the layer's error."""
+    few = 2 * len(layer.lost) <= len(squares)
+    return few and (2 * squares[list(layer.lost)].sum() > squares.sum()).item()
+
+
+# ---- what would help
+
+
+def _suggest(
+    cnn: nn.Module,
+    snn: SpikingNetwork,
+    images: Tensor,
+    expected: Tensor,
+    steps: int,
+    encoder: Encoder,
+    percentiles: Sequence[float],
+) -> Suggestion | None:
+    if not percentiles:
+        return None
+    names = tuple(str(i) for i in range(len(snn.layers[-1].weight)))
+    target = Digits(images, expected, names)  # the CNN's decisions are the truth
+    longest = max(LONGEST, steps)
+    counts = sorted({steps, *(2**i for i in range(longest.bit_length()))})
+    channelwise = any(layer.scale.ndim for layer in snn.layers)
+    evidence = {}
+    for percentile in percentiles:
+        scales = activation_scales(cnn, images, percentile=percentile, channelwise=channelwise)
+        other = convert(cnn, thresholds=scales, **_options_of(snn))
+        accuracy = simulate(other, target, steps=longest, encoder=encoder).accuracy
+        evidence[percentile] = {count: accuracy[count - 1].item() for count in counts}
+    best = max(evidence, key=lambda p: (evidence[p][steps], sum(evidence[p].values())))
+    goal = max(evidence[best].values()) - GOOD_ENOUGH
+    return Suggestion(best, min(t for t, a in evidence[best].items() if a >= goal), evidence)
+
+
+def _options_of(snn: SpikingNetwork) -> dict:
+    """With which ``convert`` made a network."""
+    options = {"readout": snn.readout, "input_shape": snn.input_shape}
+    for layer in snn.layers:
+        neuron = layer.neuron
+        if isinstance(neuron, MaxPooling):
+            options["max_pooling"] = neuron.rule
+        if isinstance(neuron, IFNeuron):
+            options["reset"] = neuron.reset_rule
+            options["initial_potential"] = (neuron.initial / neuron.threshold).max().item()
+        if isinstance(neuron, IFNeuron) and layer.weight is None:
+            options["pooling"] = "spiking"
+    return options
+
+
+# ---- the table
+
+
+def _layer_rows(layer: LayerDiagnosis) -> list[str]:
+    error = layer.error
+    rows = [
+        "",
+        f"{layer.name}: {layer.neurons:,} neurons, correlation {layer.correlation:.4f}, "
+        f"RMS activation {layer.activation:.3f}",
+        f"  {'[spikes/step]':<14}{'mean':>9}{'RMS':>9}{'share':>8}",
+        f"  {'error':<14}{error.mean:>+9.4f}{error.rms:>9.4f}",
+    ]
+    for name, piece in layer.pieces.items():
+        if piece.rms > 0:
+            rows.append(f"  {name:<14}{piece.mean:>+9.4f}{piece.rms:>9.4f}{piece.share:>8.1%}")
+    notes = {"dead": layer.dead, "lost": layer.lost, "saturated": layer.saturated}
+    return rows + [
+        f"  {name} channels: {', '.join(map(str, channels))}"
+        for name, channels in notes.items()
+        if channels
+    ]
+
+
+def _suggestion_rows(suggestion: Suggestion | None) -> list[str]:
+    if suggestion is None:
+        return []
+    counts = next(iter(suggestion.evidence.values()))
+    rows = [
+        f"suggested: percentile {suggestion.percentile:g}, {suggestion.steps} steps; "
+        "decided like the CNN [%]:",
+        f"  {'percentile':<11}" + "".join(f"{f'T={count}':>7}" for count in counts),
+    ]
+    for percentile, row in suggestion.evidence.items():
+        values = "".join(f"{100 * value:>7.1f}" for value in row.values())
+        rows.append(f"  {percentile:<11g}{values}")
+    return rows
