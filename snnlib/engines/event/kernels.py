@@ -28,7 +28,7 @@ from snnlib.engines.event.lanes import (
     zeros32,
 )
 
-LANES = "be18ee182cca"  # digest of lanes.py, whose changes numba's cache does not see by itself
+LANES = "75c0af2b3bb4"  # digest of lanes.py, whose changes numba's cache does not see by itself
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 inlined = njit(inline="always")  # called for every tile: passing arrays would cost more than work
 
