@@ -6,6 +6,7 @@ chapter elsewhere are added here, once `_config.yml` says where the repository i
 """
 
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -69,7 +70,11 @@ def jupyter_book(source: Path, config: dict[str, Any]) -> int:
         config["sphinx"]["local_extensions"][name] = f"../{folder}"
     settings.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "--config", settings]
-    return subprocess.run([*command, "-n", "-W", "--keep-going", "--all"], cwd=source).returncode
+    command += ["-n", "-W", "--keep-going", "--all"]
+    one_thread = os.environ | {
+        "OMP_NUM_THREADS": "1"
+    }  # two that spin stand still on a busy machine
+    return subprocess.run(command, cwd=source, env=one_thread).returncode
 
 
 def main() -> int:

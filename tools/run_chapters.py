@@ -3,6 +3,7 @@
 A cell tagged `nbval-check-output` must print again what is stored in the notebook.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,16 @@ from pathlib import Path
 CHAPTERS = Path(__file__).parent.parent / "chapters"
 
 OPTIONS = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300"]
+OPTIONS += ["--numprocesses=2", "--dist=loadfile"]
 WARNINGS = ["-W", "ignore"]  # those of the notebook machinery; the library's are errors in tests/
 
 
 def main() -> int:
     command = [sys.executable, "-m", "pytest", *OPTIONS, *WARNINGS, str(CHAPTERS), *sys.argv[1:]]
-    return subprocess.run(command).returncode
+    one_thread = os.environ | {
+        "OMP_NUM_THREADS": "1"
+    }  # two that spin stand still on a busy machine
+    return subprocess.run(command, env=one_thread).returncode
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ from snnlib import (
     fit,
     load_trained_cnn,
     trained_facts,
-    training,
 )
+from snnlib.cnn import training
 from snnlib.cnn.training import augment, confusion_counts, save_trained_cnn, weights_file
 
 SHORT = Recipe(epochs=2)

@@ -19,9 +19,9 @@ from snnlib import (
     load_digits,
     load_trained_cnn,
     simulate,
-    sweep,
     weight_scales,
 )
+from snnlib.study import sweep
 from snnlib.study.sweep import Cell, Setting, Sweep, all_cells, load_sweep, run_sweep, write_sweep
 
 TOOL = Path(__file__).parent.parent.parent / "tools" / "sweep.py"
