@@ -71,9 +71,8 @@ def jupyter_book(source: Path, config: dict[str, Any]) -> int:
     settings.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "--config", settings]
     command += ["-n", "-W", "--keep-going", "--all"]
-    one_thread = os.environ | {
-        "OMP_NUM_THREADS": "1"
-    }  # two that spin stand still on a busy machine
+    # two threads that spin stand still on a busy machine
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=source, env=one_thread).returncode
 
 

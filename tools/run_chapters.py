@@ -17,9 +17,8 @@ WARNINGS = ["-W", "ignore"]  # those of the notebook machinery; the library's ar
 
 def main() -> int:
     command = [sys.executable, "-m", "pytest", *OPTIONS, *WARNINGS, str(CHAPTERS), *sys.argv[1:]]
-    one_thread = os.environ | {
-        "OMP_NUM_THREADS": "1"
-    }  # two that spin stand still on a busy machine
+    # two threads that spin stand still on a busy machine
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=one_thread).returncode
 
 
