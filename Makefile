@@ -54,7 +54,7 @@ grade: .venv/ready  ## grade what is new in CLASS=folder (A="names of assignment
 lint: .venv/ready  ## check style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-format: .venv/ready  ## mend style
+format: .venv/ready  ## fix style
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 linkcheck: .venv/ready  ## follow the outside links of the book (needs a network)

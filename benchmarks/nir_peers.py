@@ -2,8 +2,8 @@
 
 `python benchmarks/nir_peers.py` writes the network with `to_nir`, lets each peer import it,
 gives all the same input spikes, and compares with our engine.  First as imported; then one
-setting after another is mended, until every spike, output potential and decision is ours.
-Writes `nir.csv`, and exits with 1 if a peer with all its settings mended still differs.
+setting after another is fixed, until every spike, output potential and decision is ours.
+Writes `nir.csv`, and exits with 1 if a peer with all its settings fixed still differs.
 """
 
 import contextlib
@@ -108,17 +108,17 @@ def spikingjelly(graph, snn, *, images, dt=1e-4, subtract=False, start=False) ->
     return model
 
 
-Mend = tuple[str, Options]
+Fix = tuple[str, Options]
 FLATTEN = ("Flatten from dimension 1, to spare the batch", {"flatten": 1})
 START = ("start at half the threshold", {"start": True})
 AT = ("spike at the threshold, not only above it", {"at": True})
-TO_RUN: dict[str, list[Mend]] = {  # without which the model fails on a batch of images
+TO_RUN: dict[str, list[Fix]] = {  # without which the model fails on a batch of images
     "sinabs": [],
     "snntorch": [("init_hidden=True, as the model passes no state on", {"keeps": True}), FLATTEN],
     "norse": [FLATTEN],
     "spikingjelly": [("import with dt=1, as r dt must be 1", {"dt": 1.0})],
 }
-RULES: dict[str, list[Mend]] = {
+RULES: dict[str, list[Fix]] = {
     "sinabs": [
         ("spike_fn=SingleSpike, at most one spike a step", {"single": True}),
         ("min_v_mem=None, no floor under the potential", {"floor": False}),
@@ -127,7 +127,7 @@ RULES: dict[str, list[Mend]] = {
     "norse": [],
     "spikingjelly": [],
 }
-RESETS: dict[str, dict[str, list[Mend]]] = {  # for the reset that the importer does not make
+RESETS: dict[str, dict[str, list[Fix]]] = {  # for the reset that the importer does not make
     "subtract": {
         "snntorch": [("reset_delay=True, one reset a spike", {"delay": True})],
         "norse": [("a step function that subtracts", {"subtract": True})],
@@ -146,18 +146,18 @@ IMPORTERS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def mends(name: str, reset: str) -> list[Mend]:
+def fixes(name: str, reset: str) -> list[Fix]:
     """(setting, options) that make a peer's network ours, in the order in which they are made."""
     above = [AT] if name in ("snntorch", "norse") else []
     return [*TO_RUN[name], START, *RULES[name], *RESETS[reset].get(name, []), *above]
 
 
-def ladder(name: str, reset: str) -> Iterator[Mend]:
-    """(setting, options) of a peer: as imported, then with one more mended each time."""
+def ladder(name: str, reset: str) -> Iterator[Fix]:
+    """(setting, options) of a peer: as imported, then with one more fixed each time."""
     options: Options = {}
     yield AS_IMPORTED, options
-    for setting, mend in mends(name, reset):
-        options = {**options, **mend}
+    for setting, fix in fixes(name, reset):
+        options = {**options, **fix}
         yield setting, options
 
 

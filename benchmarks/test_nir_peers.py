@@ -12,7 +12,7 @@ from snnlib.data import load_digits
 
 CASES = [(name, reset) for name in nir_peers.IMPORTERS for reset in ("subtract", "zero")]
 ONE_LESS = [
-    (name, reset, left_out) for name, reset in CASES for left_out, _ in nir_peers.mends(name, reset)
+    (name, reset, left_out) for name, reset in CASES for left_out, _ in nir_peers.fixes(name, reset)
 ]
 
 
@@ -37,7 +37,7 @@ def differing(name, snn, ours, spikes, options):
 
 
 @pytest.mark.parametrize(("name", "reset"), CASES)
-def test_with_all_settings_mended_a_peer_gives_our_spikes(
+def test_with_all_settings_fixed_a_peer_gives_our_spikes(
     networks_by_reset, ours, spikes, name, reset
 ):
     *_, (_, options) = nir_peers.ladder(name, reset)
@@ -48,8 +48,8 @@ def test_with_all_settings_mended_a_peer_gives_our_spikes(
 @pytest.mark.parametrize(("name", "reset", "left_out"), ONE_LESS)
 def test_every_setting_is_needed(networks_by_reset, ours, spikes, name, reset, left_out):
     options = {}
-    for setting, mend in nir_peers.mends(name, reset):
-        options |= mend if setting != left_out else {}
+    for setting, fix in nir_peers.fixes(name, reset):
+        options |= fix if setting != left_out else {}
     try:
         found = differing(name, networks_by_reset[reset], ours[reset], spikes, options)
     except (RuntimeError, ValueError, AttributeError):

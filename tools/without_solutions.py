@@ -5,7 +5,7 @@ or in a plain `{solution}`; hidden cells right behind it check its numbers and g
 The folded answers under "Check yourself" stay: they are questions that readers ask
 themselves, and no exercise asks for them.
 
-What would dangle is refused, not mended: a sentence that points to a solution, or to a
+What would dangle is refused, not fixed: a sentence that points to a solution, or to a
 figure or equation inside one, has to be written anew by someone who understands it.
 """
 

@@ -108,7 +108,7 @@ def main() -> int:
         print("interrupted; nothing graded so far is lost, repeat to go on", file=sys.stderr)
     except OSError as problem:
         print(
-            f"error: {problem}. Nothing graded so far is lost; mend it and repeat", file=sys.stderr
+            f"error: {problem}. Nothing graded so far is lost; fix it and repeat", file=sys.stderr
         )
     return 2
 

@@ -32,7 +32,7 @@ SOLUTION = re.compile(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", re.S)
 
 
 class MasterError(ValueError):
-    """A master that cannot be released; the message names the cell and the mend."""
+    """A master that cannot be released; the message names the cell and the fix."""
 
 
 @dataclass(frozen=True)

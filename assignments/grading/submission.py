@@ -25,7 +25,7 @@ class OtherAssignmentError(NotGradableError):
 
 @dataclass
 class Prepared:
-    """A notebook ready for nbgrader, and what was mended."""
+    """A notebook ready for nbgrader, and what was fixed."""
 
     notebook: NotebookNode
     notes: list[str] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Prepared:
 
 
 @dataclass
-class Mended:
+class Fixed:
     """Names of cells that did not come back as they were released."""
 
     repeated: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Mended:
 
 
 def prepare(content: bytes, released: NotebookNode) -> Prepared:
-    """Mend a submission after the released notebook of its assignment.
+    """Fix a submission after the released notebook of its assignment.
 
     Raises
     ------
@@ -65,13 +65,13 @@ def prepare(content: bytes, released: NotebookNode) -> Prepared:
     known = [cell for cell in cells if _name(cell) in names]
     if not known and any(_name(cell) for cell in cells):
         raise OtherAssignmentError("none of its labelled cells belong to this assignment")
-    mended = Mended()
+    fixed = Fixed()
     notebook = new_notebook(metadata=released.metadata)
-    notebook.cells = _labelled(cells, names, mended)
-    _put_back(notebook.cells, released, mended)
+    notebook.cells = _labelled(cells, names, fixed)
+    _put_back(notebook.cells, released, fixed)
     if not known:
         return Prepared(notebook, ["no cell kept its label: tests were added at the end"], True)
-    return Prepared(notebook, mended.notes())
+    return Prepared(notebook, fixed.notes())
 
 
 def _parse(content: bytes) -> dict:
@@ -103,29 +103,29 @@ def _name(cell: NotebookNode) -> str:
     return cell.metadata.get("nbgrader", {}).get("grade_id", "")
 
 
-def _labelled(cells: list, names: dict, mended: Mended) -> list[NotebookNode]:
+def _labelled(cells: list, names: dict, fixed: Fixed) -> list[NotebookNode]:
     """The cells with the released labels, each at most once."""
     seen: set[str] = set()
     for position, cell in enumerate(cells):
         name = _name(cell)
         cell.metadata.pop("nbgrader", None)
         if name in seen:
-            mended.repeated.append(name)
+            fixed.repeated.append(name)
         elif name in names:
-            cells[position] = _with_label(cell, names[name], mended)
+            cells[position] = _with_label(cell, names[name], fixed)
             seen.add(name)
     return cells
 
 
-def _with_label(cell: NotebookNode, released: NotebookNode, mended: Mended) -> NotebookNode:
+def _with_label(cell: NotebookNode, released: NotebookNode, fixed: Fixed) -> NotebookNode:
     label = released.metadata["nbgrader"]
     if label["locked"] and cell.source != released.source:
-        mended.changed.append(label["grade_id"])
+        fixed.changed.append(label["grade_id"])
     new = new_code_cell if released.cell_type == "code" else new_markdown_cell
     return new(cell.source, metadata=released.metadata)
 
 
-def _put_back(cells: list[NotebookNode], released: NotebookNode, mended: Mended) -> None:
+def _put_back(cells: list[NotebookNode], released: NotebookNode, fixed: Fixed) -> None:
     """Insert graded cells that are missing, behind the last one of their task."""
     order = [cell for cell in released.cells if _name(cell)]
     for position, missing in enumerate(order):
@@ -135,7 +135,7 @@ def _put_back(cells: list[NotebookNode], released: NotebookNode, mended: Mended)
         before = [_name(cell) for cell in order[:position] if _task(cell) == _task(missing)]
         places = [i for i, cell in enumerate(cells) if _name(cell) in before]
         cells.insert(places[-1] + 1 if places else len(cells), missing.copy())
-        mended.missing.append(name)
+        fixed.missing.append(name)
 
 
 def _task(cell: NotebookNode) -> str:

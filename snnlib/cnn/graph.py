@@ -25,7 +25,7 @@ class ConversionError(ValueError):
     Attributes
     ----------
     violations : list of str
-        Every reason, each with its layer and the mend.
+        Every reason, each with its layer and the fix.
     """
 
     def __init__(self, violations: list[str]) -> None:

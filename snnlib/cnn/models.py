@@ -19,7 +19,7 @@ from torch.nn import functional as F
 WEIGHTED = (nn.Conv2d, nn.Linear)
 SILENT = (nn.Dropout, nn.Identity)  # they do nothing when a network only predicts
 
-_MENDS = (  # kinds of layer, why they do not convert, and the mend
+_FIXES = (  # kinds of layer, why they do not convert, and the fix
     (
         (nn.MaxPool1d, nn.MaxPool2d, nn.AdaptiveMaxPool2d),
         "the larger of two spike trains is not known at any one step; use nn.AvgPool2d",
@@ -39,7 +39,7 @@ _MENDS = (  # kinds of layer, why they do not convert, and the mend
 )
 
 
-_SHAPED = (*WEIGHTED, nn.ReLU, nn.AvgPool2d, nn.Flatten, *(k for m in _MENDS for k in m[0]))
+_SHAPED = (*WEIGHTED, nn.ReLU, nn.AvgPool2d, nn.Flatten, *(k for m in _FIXES for k in m[0]))
 
 
 def digit_cnn(*, seed: int = 0) -> nn.Sequential:
@@ -163,7 +163,7 @@ def check_constraints(
     -------
     list of str
         One sentence a violation, which names the layer, says what is wrong, and how to
-        mend it; empty if nothing is, and then ``convert`` accepts the network.
+        fix it; empty if nothing is, and then ``convert`` accepts the network.
     """
     if not isinstance(cnn, nn.Sequential):
         return [f"The network is a {type(cnn).__name__}; write it as one nn.Sequential."]
@@ -250,9 +250,9 @@ def _layer_faults(name: str, layer: nn.Module) -> list[str]:
         return [f"{label} {fault}" for fault in _pool_faults(layer)]
     if isinstance(layer, (nn.ReLU, nn.Flatten)):
         return []
-    for kinds, mend in _MENDS:
+    for kinds, fix in _FIXES:
         if isinstance(layer, kinds):
-            return [f"{label} does not convert as it is: {mend}."]
+            return [f"{label} does not convert as it is: {fix}."]
     return [f"{label} is unknown here; use Conv2d, Linear, ReLU, AvgPool2d, Flatten or Dropout."]
 
 

@@ -36,7 +36,7 @@ from snnlib.cnn.scales import input_factors, output_factors
 
 IMAGES = 7  # an odd number of stand-ins, so that mixing them shows
 
-_MENDS = (  # names of layers and functions without "_", why they do not convert, the mend
+_FIXES = (  # names of layers and functions without "_", why they do not convert, the fix
     (
         "sigmoid tanh leakyrelu elu gelu silu softplus relu6 hardtanh selu mish prelu celu "
         "hardswish hardsigmoid logsigmoid softsign rrelu",
@@ -152,9 +152,9 @@ def _untraceable(cnn: nn.Module, error: Exception) -> list[str]:
     """Why a network cannot be followed: a layer that is known for it, or the line of code."""
     kinds = {name: type(layer).__name__ for name, layer in cnn.named_modules()}
     faults = [
-        f"Layer {name} ({kind}) cannot be converted: {_mend(kind)}."
+        f"Layer {name} ({kind}) cannot be converted: {_fix(kind)}."
         for name, kind in kinds.items()
-        if _mend(kind) and ("itself" in _mend(kind) or "attention" in _mend(kind))
+        if _fix(kind) and ("itself" in _fix(kind) or "attention" in _fix(kind))
     ]
     if faults:
         return faults
@@ -206,10 +206,10 @@ def _shapes(
     return shapes, []
 
 
-def _mend(kind: str) -> str | None:
+def _fix(kind: str) -> str | None:
     """What to do about a kind of layer or function that is known not to convert."""
     key = kind.replace("_", "").lower()
-    return next((mend for kinds, mend in _MENDS if key in kinds.split()), None)
+    return next((fix for kinds, fix in _FIXES if key in kinds.split()), None)
 
 
 def _label(root: fx.GraphModule, node: fx.Node) -> str:
@@ -523,9 +523,9 @@ class _Walk:
         kind = function_name(node)
         if node.op == "call_module":
             kind = type(self.root.get_submodule(node.target)).__name__
-        mend = _mend(kind)
-        if mend:
-            return self._refuse(node, f"cannot be converted: {mend}.")
+        fix = _fix(kind)
+        if fix:
+            return self._refuse(node, f"cannot be converted: {fix}.")
         return self._refuse(node, f"is unknown here; use {_KNOWN}.")
 
     def _refuse(self, node: fx.Node, text: str) -> Sum:

@@ -41,7 +41,7 @@ class LabError(ValueError):
     Attributes
     ----------
     faults : list of str
-        Every reason, each with its layer and the mend.
+        Every reason, each with its layer and the fix.
     """
 
     def __init__(self, faults: list[str]) -> None:
@@ -130,7 +130,7 @@ def _scale_threshold(layer: SpikingLayer, factor: float) -> None:
 
 
 def _network_faults(snn: SpikingNetwork) -> list[str]:
-    """Everything in the way, each with its layer and the mend."""
+    """Everything in the way, each with its layer and the fix."""
     shapes, before, faults = snn.shapes(), INPUT, []
     for layer in snn.layers:
         found = _structure_faults(layer, shapes, before)

@@ -265,8 +265,8 @@ def _check_neurons(unit: Unit, dt: float) -> None:
     ours = "fraction_bits" in node.metadata
     step = 1.0 if ours else dt
     if not np.allclose(np.asarray(node.r) * step, 1.0, rtol=1e-6, atol=0):
-        mend = "r = 1" if ours else "dt = 1 / r"
-        raise _NodeError(f"{unit.name} has r = {_some(node.r)}, but r * dt must be 1: give {mend}")
+        fix = "r = 1" if ours else "dt = 1 / r"
+        raise _NodeError(f"{unit.name} has r = {_some(node.r)}, but r * dt must be 1: give {fix}")
     if kind(node) == "IF" and not np.all(np.asarray(node.v_reset) == 0):
         raise _NodeError(
             f"{unit.name} resets to {_some(node.v_reset)}; write it with v_reset = 0, "

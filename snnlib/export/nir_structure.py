@@ -28,7 +28,7 @@ class NIRError(ValueError):
     Attributes
     ----------
     faults : list of str
-        Every reason, each with its layer or node and the mend.
+        Every reason, each with its layer or node and the fix.
     """
 
     def __init__(self, title: str, faults: list[str]) -> None:

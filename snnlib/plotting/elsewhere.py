@@ -77,7 +77,7 @@ def _sizes(sizes: Sequence[int]) -> str:
 
 
 def plot_ladders(ladders: Mapping[str, Sequence[tuple[str, float | None]]]) -> Figure:
-    """How much differs after each setting is mended, a panel a simulator.
+    """How much differs after each setting is fixed, a panel a simulator.
 
     Parameters
     ----------

@@ -30,9 +30,9 @@ LONGEST = 64  # steps that suggestions try at least
 GOOD_ENOUGH = 0.005  # of all decisions: what a suggestion may miss of the best
 SATURATED = 0.1  # of a channel's activations above one spike a step: it is called saturated
 RANGE_USED = 1 / 3  # less than that, and more of it would help as much as more steps
-NEGLIGIBLE = 0.05  # an error of the outputs that is not worth mending, relative to them
+NEGLIGIBLE = 0.05  # an error of the outputs that is not worth fixing, relative to them
 
-MENDS = {
+FIXES = {
     "scales too small": "activations exceed one spike a step; scale by a higher percentile",
     "scales too large": "little of the range of rates is used; scale by a lower percentile",
     "dead channel": "a channel that the CNN uses never spikes; look at its weights and scale",
@@ -150,7 +150,7 @@ class Diagnosis:
     piece : str
         The largest piece of the output's error, by its RMS.
     cause : str
-        One of ``MENDS``.
+        One of ``FIXES``.
     suggestion : Suggestion or None
     """
 
@@ -175,7 +175,7 @@ class Diagnosis:
         share = self.layers[-1].pieces[self.piece].share
         found = [
             f"largest piece at the output: {self.piece} ({share:.0%})",
-            f"cause: {self.cause} ({MENDS[self.cause]})",
+            f"cause: {self.cause} ({FIXES[self.cause]})",
         ]
         rows = [row for layer in self.layers for row in _layer_rows(layer)]
         return "\n".join([head, *rows, *found, *_suggestion_rows(self.suggestion)])
@@ -351,7 +351,7 @@ def _range_used(
 
 
 def _cause(layers: tuple[LayerDiagnosis, ...], sums: dict[str, _Sums], snn: SpikingNetwork) -> str:
-    """One of MENDS."""
+    """One of FIXES."""
     *hidden, output = layers
     spiking = {layer.name: layer for layer in snn.layers if layer.spiking}
     for layer in layers:

@@ -9,7 +9,7 @@ from torch import nn
 from snnlib import ResidualBlock, check_constraints, convert, deep_cnn, digit_cnn
 
 
-def mended(**changes) -> nn.Sequential:
+def altered(**changes) -> nn.Sequential:
     """digit_cnn with some layers replaced, or left out where the replacement is None."""
     layers = OrderedDict(digit_cnn().named_children())
     layers.update(changes)
@@ -84,8 +84,8 @@ def test_the_network_of_the_course_can_be_converted():
 
 
 def test_layers_that_are_silent_when_predicting_are_allowed():
-    assert check_constraints(mended(pool2=nn.Dropout(0.5), output=linear(4096, 10))) == []
-    without = mended(conv2=nn.Identity(), relu2=nn.Identity(), output=linear(432, 10))
+    assert check_constraints(altered(pool2=nn.Dropout(0.5), output=linear(4096, 10))) == []
+    without = altered(conv2=nn.Identity(), relu2=nn.Identity(), output=linear(432, 10))
     assert check_constraints(without) == []
 
 
@@ -98,46 +98,46 @@ def test_networks_of_other_shapes_are_allowed():
 @pytest.mark.parametrize(
     ("cnn", "fault"),
     [
-        (mended(conv2=nn.Conv2d(12, 64, 5)), r"Layer conv2 \(Conv2d\) has a bias.*bias=False"),
-        (mended(output=nn.Linear(1024, 10)), r"Layer output \(Linear\) has a bias.*bias=False"),
-        (mended(relu1=nn.Sigmoid()), r"Layer relu1 \(Sigmoid\) does not convert.*use nn.ReLU"),
-        (mended(relu2=nn.Tanh()), r"Layer relu2 \(Tanh\) does not convert.*use nn.ReLU"),
-        (mended(relu2=nn.LeakyReLU()), r"Layer relu2 \(LeakyReLU\) does not convert.*use nn.ReLU"),
+        (altered(conv2=nn.Conv2d(12, 64, 5)), r"Layer conv2 \(Conv2d\) has a bias.*bias=False"),
+        (altered(output=nn.Linear(1024, 10)), r"Layer output \(Linear\) has a bias.*bias=False"),
+        (altered(relu1=nn.Sigmoid()), r"Layer relu1 \(Sigmoid\) does not convert.*use nn.ReLU"),
+        (altered(relu2=nn.Tanh()), r"Layer relu2 \(Tanh\) does not convert.*use nn.ReLU"),
+        (altered(relu2=nn.LeakyReLU()), r"Layer relu2 \(LeakyReLU\) does not convert.*use nn.ReLU"),
         (
-            mended(pool1=nn.MaxPool2d(2)),
+            altered(pool1=nn.MaxPool2d(2)),
             r"Layer pool1 \(MaxPool2d\) does not convert.*use nn.AvgPool2d",
         ),
         (
-            mended(relu1=nn.BatchNorm2d(12)),
+            altered(relu1=nn.BatchNorm2d(12)),
             r"Layer relu1 \(BatchNorm2d\) does not .*without it",
         ),
-        (mended(softmax=nn.Softmax(1)), r"Layer softmax \(Softmax\) does not convert.*drop it"),
-        (mended(relu2=nn.PReLU()), r"Layer relu2 \(PReLU\) is unknown here; use Conv2d, Linear"),
-        (mended(relu1=nn.Upsample(24)), r"Layer relu1 \(Upsample\) is unknown here"),
-        (mended(pool2=nn.AvgPool2d(2, ceil_mode=True)), r"Layer pool2 .*use ceil_mode=False"),
+        (altered(softmax=nn.Softmax(1)), r"Layer softmax \(Softmax\) does not convert.*drop it"),
+        (altered(relu2=nn.PReLU()), r"Layer relu2 \(PReLU\) is unknown here; use Conv2d, Linear"),
+        (altered(relu1=nn.Upsample(24)), r"Layer relu1 \(Upsample\) is unknown here"),
+        (altered(pool2=nn.AvgPool2d(2, ceil_mode=True)), r"Layer pool2 .*use ceil_mode=False"),
         (
-            mended(pool2=nn.AvgPool2d(2, 2, 1, count_include_pad=False), output=linear(1600, 10)),
+            altered(pool2=nn.AvgPool2d(2, 2, 1, count_include_pad=False), output=linear(1600, 10)),
             r"Layer pool2 .*use count_include_pad=True",
         ),
-        (mended(conv1=conv(1, 12, 5, padding_mode="circular")), r"Layer conv1 .*padding_mode="),
+        (altered(conv1=conv(1, 12, 5, padding_mode="circular")), r"Layer conv1 .*padding_mode="),
         (
-            mended(conv2=conv(12, 64, 5, padding="same"), output=linear(2304, 10)),
+            altered(conv2=conv(12, 64, 5, padding="same"), output=linear(2304, 10)),
             r'Layer conv2 .*padding="same"; give it as a number',
         ),
-        (mended(conv1=infinite_weights()), r"Layer conv1 .*NaN or infinite"),
-        (mended(relu1=None), r"Layer conv1 \(Conv2d\) has no ReLU after it; put nn.ReLU\(\)"),
-        (mended(relu1=None, pool1=None), r"Layer conv1 \(Conv2d\) has no ReLU after it"),
-        (mended(relu2=None, pool2=None, output=linear(4096, 10)), r"Layer conv2 .*has no ReLU"),
-        (mended(relu3=linear(10, 10)), r"Layer output \(Linear\) has no ReLU after it"),
-        (mended(output=None), r"Layer flatten \(Flatten\) is the last layer; end with nn.Linear"),
-        (mended(last=nn.ReLU()), r"Layer last \(ReLU\) is the last layer; end with nn.Linear"),
-        (mended(flatten=None, output=linear(4, 10)), "Layer output .*"),
-        (mended(flatten=nn.Flatten(2), output=linear(16, 10)), "Layer .*"),
-        (mended(flatten=nn.Flatten(0)), "Layer .*"),
-        (mended(output=linear(1000, 10)), r"Layer output .*it receives \[1024\]"),
+        (altered(conv1=infinite_weights()), r"Layer conv1 .*NaN or infinite"),
+        (altered(relu1=None), r"Layer conv1 \(Conv2d\) has no ReLU after it; put nn.ReLU\(\)"),
+        (altered(relu1=None, pool1=None), r"Layer conv1 \(Conv2d\) has no ReLU after it"),
+        (altered(relu2=None, pool2=None, output=linear(4096, 10)), r"Layer conv2 .*has no ReLU"),
+        (altered(relu3=linear(10, 10)), r"Layer output \(Linear\) has no ReLU after it"),
+        (altered(output=None), r"Layer flatten \(Flatten\) is the last layer; end with nn.Linear"),
+        (altered(last=nn.ReLU()), r"Layer last \(ReLU\) is the last layer; end with nn.Linear"),
+        (altered(flatten=None, output=linear(4, 10)), "Layer output .*"),
+        (altered(flatten=nn.Flatten(2), output=linear(16, 10)), "Layer .*"),
+        (altered(flatten=nn.Flatten(0)), "Layer .*"),
+        (altered(output=linear(1000, 10)), r"Layer output .*it receives \[1024\]"),
     ],
 )
-def test_each_fault_names_its_layer_and_its_mend(cnn, fault):
+def test_each_fault_names_its_layer_and_its_fix(cnn, fault):
     faults = check_constraints(cnn)
     assert any(re.match(fault, text) for text in faults), faults
 
@@ -150,7 +150,7 @@ def test_a_pool_before_its_relu_is_told_to_change_places():
 
 
 def test_all_faults_are_listed_at_once():
-    cnn = mended(
+    cnn = altered(
         conv1=nn.Conv2d(1, 12, 5),
         relu1=nn.Sigmoid(),
         pool1=nn.MaxPool2d(2),

@@ -109,7 +109,7 @@ def test_a_full_disk_loses_nothing(room):
     run = in_a_box(["--size", "65536", "--tmpfs", str(room / "work")], room)
     assert run.returncode == 2, run.stdout
     assert "disk is full" in run.stderr or "No space left" in run.stderr
-    assert "mend it and repeat" in run.stderr
+    assert "fix it and repeat" in run.stderr
     assert grade(room, NAME).returncode == 0
     assert read_grades(room, NAME)["anna"]["score"] == "10"
 

@@ -29,7 +29,7 @@ def names(notebook) -> list[str]:
     return [c.metadata["nbgrader"]["grade_id"] for c in notebook.cells if "nbgrader" in c.metadata]
 
 
-def test_an_untouched_notebook_needs_no_mending(mine, released):
+def test_an_untouched_notebook_needs_no_fixing(mine, released):
     prepared = prepare(handed_in(mine), released)
     assert not prepared.notes
     assert [c.source for c in prepared.notebook.cells] == [c.source for c in released.cells]

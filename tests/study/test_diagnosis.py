@@ -26,7 +26,7 @@ from snnlib import (
     weight_scales,
 )
 from snnlib.study import diagnosis as module
-from snnlib.study.diagnosis import MENDS
+from snnlib.study.diagnosis import FIXES
 from snnlib.study.experiments import PIECES, error_pieces
 
 EXACT = 1e-14  # of pieces that sum to the error, relative to the largest activation or 1
@@ -227,7 +227,7 @@ def test_the_cause_is_named(cnn, train, digits, name):
     found = diagnose(cnn, spoil(cnn, train), digits.images, steps, encoder=encoder, **NONE)
     assert found.cause == cause
     assert found.piece == found.layers[-1].largest
-    assert f"cause: {cause} ({MENDS[cause]})" in str(found)
+    assert f"cause: {cause} ({FIXES[cause]})" in str(found)
 
 
 @pytest.mark.parametrize("spoil", [spoiled_weights, spoiled_scale])

@@ -116,7 +116,7 @@ def why_not(snn: SpikingNetwork) -> str | None:
     Returns
     -------
     str or None
-        A sentence with the mend; None if nothing does.
+        A sentence with the fix; None if nothing does.
     """
     if not numba_is_there():
         return 'numba is missing; install it (pip install numba) or use engine="clock".'

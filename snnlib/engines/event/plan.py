@@ -200,7 +200,7 @@ def inexpressible(snn: SpikingNetwork) -> str | None:
     Returns
     -------
     str or None
-        A sentence with the mend.
+        A sentence with the fix.
     """
     if snn.device.type != "cpu":
         return f'the network is on "{snn.device}"; the event engine runs on the CPU: snn.cpu().'

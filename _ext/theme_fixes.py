@@ -1,4 +1,4 @@
-"""What the theme and docutils write into every page, and no option of theirs mends."""
+"""What the theme and docutils write into every page, and no option of theirs fixes."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sphinx.application import Sphinx
 OLD_LIST, NEW_LIST = 'role="doc-biblioentry"', 'role="listitem"'
 
 
-def mend(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+def fix(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Leave scripts out that nothing uses; give references a role that screen readers know.
 
     The book has no Thebe button.  Its settings would still be written twice into each page,
@@ -27,6 +27,6 @@ def _is_unused(script: Any) -> bool:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the mends; Sphinx calls this."""
-    app.connect("html-page-context", mend)
+    """Register the fixes; Sphinx calls this."""
+    app.connect("html-page-context", fix)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
