@@ -5,11 +5,14 @@ BIN := .venv/bin
 BENCH := .venv-bench/bin
 
 CLASS ?= class
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
 GRADING := PYTHONPATH=assignments $(BIN)/python -m grading
 
 NEEDS_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and 'Python 3.11 or newer is needed; this is %d.%d. Try: make PYTHON=python3.11' % v)"
 
-.PHONY: help book book-student test lab notebooks weights bench release grade lint format linkcheck clean
+.PHONY: help book book-student check test test-library test-grading test-chapters test-book lab \
+  notebooks weights bench release grade lint format linkcheck clean
+.NOTPARALLEL:  # tests share both cores already
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,13 +23,22 @@ book: .venv/ready  ## run the chapters and build _build/html/index.html
 book-student: .venv/ready  ## the same book without solutions, in dist/book-student
 	PYTHONPATH=assignments $(BIN)/python tools/build_student_book.py
 
-test: .venv/ready  ## run every check: lint, library, chapters, book
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests --ignore=tests/book --ignore=tests/grading --numprocesses=2 --dist=loadfile
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/grading --numprocesses=2 --dist=loadfile
-	$(BIN)/python tools/run_chapters.py
-	$(BIN)/python tools/build_book.py
-	$(BIN)/python -m pytest tests/book --numprocesses=2 --dist=loadfile
+check: lint  ## the quick part of `make test`, under two minutes
+	$(PYTEST) tests --ignore=tests/book --ignore=tests/grading -m "not slow"
+
+test: lint test-library test-grading test-chapters test-book  ## run every check
+
+test-library: .venv/ready  ## test the library and the tools
+	$(PYTEST) tests --ignore=tests/book --ignore=tests/grading
+
+test-grading: .venv/ready  ## release and grade a class, hostile submissions included
+	$(PYTEST) tests/grading
+
+test-chapters: .venv/ready  ## run the notebooks again (CHAPTERS="some of them")
+	$(BIN)/python tools/run_chapters.py $(CHAPTERS)
+
+test-book: book  ## build the book and try its pages in a browser
+	$(PYTEST) tests/book
 
 lab: .venv/ready  ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab chapters
@@ -51,8 +63,9 @@ release: book  ## write dist/students, what a class gets; refuse if a solution l
 grade: .venv/ready  ## grade what is new in CLASS=folder (A="names of assignments")
 	$(GRADING) grade $(CLASS) $(A) $(OPTIONS)
 
-lint: .venv/ready  ## check style
+lint: .venv/ready  ## check style, and that no wing imports from one above it
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: .venv/ready  ## fix style
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -1,4 +1,4 @@
-"""Run every chapter's notebook and compare the outputs that must not change.
+"""Run every notebook, or those that are named, and compare outputs that must not change.
 
 A cell tagged `nbval-check-output` must print again what is stored in the notebook.
 """
@@ -16,7 +16,8 @@ WARNINGS = ["-W", "ignore"]  # those of the notebook machinery; the library's ar
 
 
 def main() -> int:
-    command = [sys.executable, "-m", "pytest", *OPTIONS, *WARNINGS, str(CHAPTERS), *sys.argv[1:]]
+    notebooks = sys.argv[1:] or [str(CHAPTERS)]
+    command = [sys.executable, "-m", "pytest", *OPTIONS, *WARNINGS, *notebooks]
     # two threads that spin stand still on a busy machine
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, env=one_thread).returncode

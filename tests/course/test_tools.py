@@ -1,12 +1,14 @@
-"""Interrupted tools leave the files that were there before."""
+"""Interrupted tools leave the files that were there before; the lint finds what it should."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-TOOLS = Path(__file__).parent.parent.parent / "tools"
+ROOT = Path(__file__).parent.parent.parent
+TOOLS = ROOT / "tools"
 
 KILLED_WHILE_WRITING = f"""
 import os, runpy, signal, sys
@@ -62,3 +64,28 @@ def test_a_chapter_that_fails_leaves_its_old_notebook_whole(tmp_path):
     assert "ZeroDivisionError" in run.stderr
     assert pair.read_text() == "the old notebook"
     assert sorted(tmp_path.iterdir()) == [pair, source]
+
+
+def linted(folder: Path) -> subprocess.CompletedProcess:
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "broken"),
+    [
+        ("data.py", "import snnlib.spiking.neurons", "snnlib.data -> snnlib.spiking.neurons"),
+        ("cnn/scales.py", "import snnlib.cnn.balancing", "No import circle inside a wing BROKEN"),
+        ("helpers.py", "", "snnlib.helpers"),
+    ],
+    ids=["upwards", "circle", "wing without a place"],
+)
+def test_an_import_against_the_way_of_the_data_is_found(tmp_path, module, line, broken):
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(ROOT / "snnlib", tmp_path / "snnlib", ignore=shutil.ignore_patterns("assets"))
+    assert linted(tmp_path).returncode == 0
+    with (tmp_path / "snnlib" / module).open("a") as file:
+        file.write(f"{line}\n")
+    run = linted(tmp_path)
+    assert run.returncode == 1
+    assert broken in " ".join(run.stdout.split())
