@@ -5,7 +5,7 @@ BIN := .venv/bin
 BENCH := .venv-bench/bin
 
 CLASS ?= class
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 GRADING := PYTHONPATH=assignments $(BIN)/python -m grading
 
 NEEDS_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and 'Python 3.11 or newer is needed; this is %d.%d. Try: make PYTHON=python3.11' % v)"
@@ -32,7 +32,7 @@ test-library: .venv/ready  ## test the library and the tools
 	$(PYTEST) tests --ignore=tests/book --ignore=tests/grading
 
 test-grading: .venv/ready  ## release and grade a class, hostile submissions included
-	$(PYTEST) tests/grading
+	$(PYTEST) tests/grading --dist=loadfile
 
 test-chapters: .venv/ready  ## run the notebooks again (CHAPTERS="some of them")
 	$(BIN)/python tools/run_chapters.py $(CHAPTERS)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 from node import NODE, Node
+from sameness import variants
 
 from snnlib import (
     activation_scales,
@@ -70,6 +71,12 @@ def snn(balanced):
 def example_snn(cnn):
     """The spiking network of MathWorks' example, at rest."""
     return convert(cnn, reset="zero", initial_potential=0.0, pooling="spiking", readout="spikes")
+
+
+@pytest.fixture(scope="session")
+def conversions(cnn, train):
+    """The six conversions of chapters 4 to 6, each with its encoder."""
+    return variants(cnn, train.images)
 
 
 @pytest.fixture(scope="session")

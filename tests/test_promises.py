@@ -1,8 +1,8 @@
-"""What the README promises of the shipped weights, measured in full: about four minutes."""
+"""What the README promises of the shipped weights, measured in full."""
 
 import pytest
 import torch
-from sameness import VARIANTS, assert_same, variants
+from sameness import VARIANTS, assert_same
 
 from snnlib import (
     ConstantEncoder,
@@ -19,6 +19,8 @@ from snnlib import (
 )
 from snnlib.cnn.quantized import load_quantized_cnn, quantized_facts, restore_relu
 from snnlib.study.sweep import Cell, Setting, all_cells, load_sweep, run_cell
+
+pytestmark = pytest.mark.slow
 
 POINT = 0.01  # one percentage point
 ENCODERS = pytest.mark.parametrize("encoder", [PoissonEncoder(1.0), ConstantEncoder()])
@@ -132,9 +134,8 @@ def test_both_engines_give_the_same_for_the_deep_network(deep_snn, encoder):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_both_engines_give_the_same_for_1000_images_and_40_steps(name):
-    cnn, scaled_on = load_trained_cnn("digits"), load_digits("train", per_class=100)
-    snn, encoder = variants(cnn, scaled_on.images)[name]
+def test_both_engines_give_the_same_for_1000_images_and_40_steps(conversions, name):
+    snn, encoder = conversions[name]
     images = load_digits("test", per_class=100).images
     assert len(images) == 1000
     assert_same(snn, images, steps=40, encoder=encoder)

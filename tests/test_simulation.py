@@ -476,6 +476,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_does_not_grow_with_the_number_of_steps():
     command = [sys.executable, "-c", PEAK_MEMORY]

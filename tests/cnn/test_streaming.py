@@ -57,6 +57,7 @@ def test_more_values_than_torch_quantile_takes_are_no_limit():
         values.quantile(0.999)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("percentile", [100, 99.9, 99.0, 30])
 @pytest.mark.parametrize("channelwise", [False, True])
 def test_scales_depend_neither_on_batches_nor_on_order(percentile, channelwise):
@@ -77,6 +78,7 @@ def test_scales_depend_neither_on_batches_nor_on_order(percentile, channelwise):
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channelwise", [False, True])
 def test_scales_of_5000_images_in_batches_of_1_64_and_5000(channelwise):
     images = random_images(0, 5000, SHAPE)

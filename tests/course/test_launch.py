@@ -143,12 +143,14 @@ def small_book(folder: Path, url: str) -> BeautifulSoup:
     return BeautifulSoup((folder / "_build/html/chapters/one.html").read_text(), "html.parser")
 
 
+@pytest.mark.slow
 def test_a_book_without_an_address_has_no_buttons(tmp_path):
     page = small_book(tmp_path, "")
     assert not page.find_all(class_=re.compile("launch-buttons|source-repository"))
     assert not page.find_all("a", href=re.compile("mybinder|colab|github.com"))
 
 
+@pytest.mark.slow
 def test_a_book_with_an_address_has_all_buttons_and_they_open_the_notebook(tmp_path):
     page = small_book(tmp_path, GITHUB)
     links = {a["href"] for a in page.find_all("a", href=True) if "spikes" in a["href"]}

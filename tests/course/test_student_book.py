@@ -196,6 +196,7 @@ def book(tmp_path_factory) -> Path:
     return target
 
 
+@pytest.mark.slow
 def test_the_built_book_has_every_page_and_exercise(book):
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
@@ -208,6 +209,7 @@ def test_the_built_book_has_every_page_and_exercise(book):
             assert f'id="{label}"' in page
 
 
+@pytest.mark.slow
 def test_the_built_book_has_no_solution_and_no_way_to_the_repository(book):
     shown = [chapter.kept for chapter in taken_apart()]
     shown += [
@@ -221,6 +223,7 @@ def test_the_built_book_has_no_solution_and_no_way_to_the_repository(book):
         assert not re.search('class="solution|source-repository-button|launch-buttons', page)
 
 
+@pytest.mark.slow
 def test_chapters_come_as_text_and_as_notebooks_that_agree(book):
     names = sorted(path.name for path in (book / "chapters").iterdir())
     assert names == sorted(f"{p.stem}{end}" for p in CHAPTERS for end in (".md", ".ipynb"))

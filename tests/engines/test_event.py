@@ -22,7 +22,6 @@ from sameness import (
     outputs_of,
     same_result,
     three_classes,
-    variants,
 )
 from torch import nn
 
@@ -38,15 +37,15 @@ from snnlib.engines.event import kernels, lanes
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_both_engines_give_the_same(cnn, train, name):
-    snn, encoder = variants(cnn, train.images)[name]
+def test_both_engines_give_the_same(conversions, name):
+    snn, encoder = conversions[name]
     images = load_digits("test", per_class=3).images
     assert_same(snn, images, steps=40, encoder=encoder)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_both_engines_give_the_same_result(cnn, train, digits, name):
-    snn, encoder = variants(cnn, train.images)[name]
+def test_both_engines_give_the_same_result(conversions, digits, name):
+    snn, encoder = conversions[name]
     a, b = (
         simulate(snn, digits[::4], steps=20, encoder=encoder, engine=engine)
         for engine in ("event", "clock")
@@ -108,16 +107,16 @@ def test_thresholds_may_differ_from_neuron_to_neuron():
 
 @pytest.mark.parametrize("name", ["example", "percentile", "constant"])
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
-def test_the_batch_size_changes_nothing(cnn, train, digits, name, batch_size):
-    snn, encoder = variants(cnn, train.images)[name]
+def test_the_batch_size_changes_nothing(conversions, digits, name, batch_size):
+    snn, encoder = conversions[name]
     arguments = {"steps": 6, "encoder": encoder}
     parts = simulate(snn, digits, **arguments, engine="event", batch_size=batch_size)
     assert same_result(parts, simulate(snn, digits, **arguments, engine="event"))
 
 
 @pytest.mark.parametrize("name", ["example", "percentile", "constant"])
-def test_the_number_of_threads_changes_nothing(cnn, train, digits, name):
-    snn, encoder = variants(cnn, train.images)[name]
+def test_the_number_of_threads_changes_nothing(conversions, digits, name):
+    snn, encoder = conversions[name]
     results = []
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
@@ -165,8 +164,8 @@ def test_an_output_beyond_32_bits_is_exact():
 
 
 @pytest.mark.parametrize("name", ["example", "percentile", "constant"])
-def test_potentials_of_64_bits_give_the_same(monkeypatch, cnn, train, digits, name):
-    snn, encoder = variants(cnn, train.images)[name]
+def test_potentials_of_64_bits_give_the_same(conversions, monkeypatch, digits, name):
+    snn, encoder = conversions[name]
     monkeypatch.setattr("snnlib.engines.event.plan.LARGEST", 0)
     assert_same(snn, digits.images[:3], steps=20, encoder=encoder)
 
@@ -261,6 +260,7 @@ event.prepare(convert(digit_cnn()), steps=1, encoder=PoissonEncoder())
 """
 
 
+@pytest.mark.slow
 def test_a_first_call_says_that_it_compiles(tmp_path):
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", FIRST_CALL]
@@ -328,6 +328,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_grows_neither_with_steps_nor_with_images():
     command = [sys.executable, "-c", PEAK_MEMORY, "200"]

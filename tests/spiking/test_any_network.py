@@ -260,6 +260,7 @@ def test_the_fan_out_of_max_pooling_is_the_number_of_windows(pool):
 # ---- both engines
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(any_cnns(), OPTIONS, ENCODERS, st.integers(1, 20))
 def test_both_engines_give_the_same_for_any_network(drawn, options, encoder, steps):

@@ -45,11 +45,13 @@ def dask_block() -> str:
     return block
 
 
+@pytest.mark.slow
 def test_the_first_cells_of_the_page_run_one_after_the_other(tmp_path, expected):
     run(BLOCKS[0], tmp_path)
     assert results_in(tmp_path / "sweep") == expected
 
 
+@pytest.mark.slow
 def test_a_local_dask_cluster_goes_on_where_one_process_stopped(tmp_path, expected):
     pytest.importorskip("distributed", reason='Dask is missing: pip install -e ".[scale]"')
     folder = tmp_path / "sweep"

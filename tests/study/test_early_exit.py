@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from nets import random_images, small_cnns
-from sameness import ENCODERS, OPTIONS, VARIANTS, Flicker, same_result, three_classes, variants
+from sameness import ENCODERS, OPTIONS, VARIANTS, Flicker, same_result, three_classes
 
 from snnlib import (
     ConstantEncoder,
@@ -44,8 +44,8 @@ def held(result, stop):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_both_engines_stop_alike_and_as_the_full_run_foretells(cnn, train, digits, name):
-    snn, encoder = variants(cnn, train.images)[name]
+def test_both_engines_stop_alike_and_as_the_full_run_foretells(conversions, digits, name):
+    snn, encoder = conversions[name]
     stop, run = MarginStop(0.7), {"steps": 20, "encoder": encoder}
     full = simulate(snn, digits, **run)
     by_clock, by_event = (

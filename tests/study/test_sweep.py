@@ -71,6 +71,7 @@ def test_a_cell_is_what_its_name_says(balancing, reset, encoder):
     assert found == {1: expected[0].item(), 4: expected[3].item()}
 
 
+@pytest.mark.slow
 def test_processes_give_what_one_gives(tmp_path):
     one = run_sweep(CELLS, TINY, tmp_path / "one")
     with parallel_config(n_jobs=2):
@@ -82,6 +83,7 @@ def test_processes_give_what_one_gives(tmp_path):
 # ---- stopped and resumed
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_loses_and_repeats_nothing(tmp_path):
     folder = tmp_path / "killed"
     with subprocess.Popen(tool(folder), stderr=subprocess.DEVNULL) as process:
@@ -163,6 +165,7 @@ def test_a_constant_input_has_no_spread():
         TABLE.spread("percentile", "zero", "constant")
 
 
+@pytest.mark.slow
 def test_the_tool_says_how_a_table_was_made(tmp_path):
     subprocess.run(
         tool(tmp_path, "--balancings", "none", "--seeds=1"), check=True, capture_output=True
