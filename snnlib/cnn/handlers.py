@@ -100,7 +100,7 @@ def _average(walk: Walk, node: fx.Node, module: nn.Module, value: Sum) -> Sum:
         module = nn.AvgPool2d(window)
     faults = pool_faults(module)
     if faults:
-        return walk.refuse(node, faults[0])
+        return walk.refuse(node, *faults)
     if not value.raw and not value.scaled and not value.owed and len(value.paths) == 1:
         return walk.refuse(node, "stands before a ReLU; put the ReLU before it.")
     if not walk.is_ready(node, value):

@@ -95,8 +95,9 @@ def pool_faults(pool: nn.Module) -> list[str]:
     """
     if isinstance(pool, nn.AdaptiveAvgPool2d):
         return []
+    faults = []
     if pool.ceil_mode:
-        return ["averages over cut-off windows; use ceil_mode=False."]
+        faults.append("averages over cut-off windows; use ceil_mode=False.")
     if pool.padding not in (0, (0, 0)) and not pool.count_include_pad:
-        return ["divides by another number at the border; use count_include_pad=True."]
-    return []
+        faults.append("divides by another number at the border; use count_include_pad=True.")
+    return faults
