@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from snnlib.cnn.threads import one_thread
 from snnlib.data import Digits
 
 
@@ -52,6 +53,7 @@ def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
     return Evaluation(accuracy, predictions, confusion)
 
 
+@one_thread()
 @torch.no_grad()
 def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = 500) -> Tensor:
     """Outputs of a network that only predicts, batch by batch; its mode is kept.

@@ -16,7 +16,7 @@ from snnlib.cnn.models import window_area
 from snnlib.cnn.recording import label
 from snnlib.cnn.refusals import pool_faults, weight_faults
 from snnlib.cnn.scales import input_factors, output_factors
-from snnlib.cnn.walking import Handler, Join, Walk
+from snnlib.cnn.walking import Joins, Layers, Walk
 
 # ---- neurons, and what has weights
 
@@ -199,7 +199,7 @@ def _add(walk: Walk, node: fx.Node) -> Sum:
     return Sum(a.paths + b.paths, sum(biases) if biases else None, flat=a.flat)
 
 
-LAYERS: tuple[tuple[type | tuple[type, ...], Handler], ...] = (  # the first that fits
+LAYERS: Layers = (  # the first that fits
     (nn.ReLU, _relu),
     (SYNAPTIC, _weights),
     (nn.modules.batchnorm._BatchNorm, _batch_norm),
@@ -209,4 +209,4 @@ LAYERS: tuple[tuple[type | tuple[type, ...], Handler], ...] = (  # the first tha
     ((nn.modules.dropout._DropoutNd, nn.Identity), _silent),
     ((nn.Softmax, nn.LogSoftmax), _softmax),
 )
-JOINS: dict[str, Join] = {"add": _add, "iadd": _add}  # by the name of the function
+JOINS: Joins = {"add": _add, "iadd": _add}  # by the name of the function

@@ -16,7 +16,8 @@ from snnlib.cnn.recording import label
 from snnlib.cnn.refusals import KNOWN, fix_of
 
 Handler = Callable[["Walk", fx.Node, nn.Module, Sum], Sum]
-Join = Callable[["Walk", fx.Node], Sum]
+Layers = Sequence[tuple[type | tuple[type, ...], Handler]]
+Joins = Mapping[str, Callable[["Walk", fx.Node], Sum]]
 
 
 class Walk:
@@ -45,11 +46,7 @@ class Walk:
     """
 
     def __init__(
-        self,
-        root: fx.GraphModule,
-        shapes: dict[fx.Node, Size],
-        layers: Sequence[tuple[type | tuple[type, ...], Handler]],
-        joins: Mapping[str, Join],
+        self, root: fx.GraphModule, shapes: dict[fx.Node, Size], layers: Layers, joins: Joins
     ) -> None:
         self.root, self.shapes, self.layers, self.joins = root, shapes, layers, joins
         self.values: dict[fx.Node, Sum | None] = {}
