@@ -1,12 +1,13 @@
-"""Training takes one thread of torch, and leaves the caller's number as it was."""
+"""Training and measuring take one thread of torch, and leave the caller's number as it was."""
 
+import copy
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from snnlib import Digits, Recipe, digit_cnn, fit
+from snnlib import Digits, Recipe, activation_scales, digit_cnn, evaluate, fit
 from snnlib.cnn.threads import one_thread
 
 RECIPE = Recipe(epochs=1)
@@ -58,6 +59,26 @@ def test_the_number_is_restored_after_an_interruption(train, threads):
 
     with pytest.raises(KeyboardInterrupt):
         fit(digit_cnn(), train[:40], RECIPE, progress=False, on_epoch=stop)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_cnn_is_measured_with_one_thread(cnn, digits, threads):
+    inside, cnn = [], copy.deepcopy(cnn)
+    cnn.register_forward_hook(lambda *_: inside.append(torch.get_num_threads()))
+    evaluate(cnn, digits)
+    assert set(inside) == {1}
+    assert torch.get_num_threads() == threads
+
+
+def test_scales_are_measured_with_one_thread(cnn, digits, threads):
+    inside = []
+
+    def batches():
+        inside.append(torch.get_num_threads())
+        yield digits.images
+
+    activation_scales(cnn, batches())
+    assert inside == [1]
     assert torch.get_num_threads() == threads
 
 

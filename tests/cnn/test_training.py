@@ -5,14 +5,7 @@ import torch
 from nets import conv, linear
 from torch import nn
 
-from snnlib import (
-    Digits,
-    Recipe,
-    deep_cnn,
-    digit_cnn,
-    evaluate,
-    fit,
-)
+from snnlib import Digits, Recipe, deep_cnn, digit_cnn, evaluate, fit
 from snnlib.cnn.evaluating import confusion_counts
 from snnlib.cnn.training import BETTER, augment
 
