@@ -14,8 +14,8 @@ class Style(nn.Module):
         self.fc, self.relu, self.dropout = nn.Linear(16, 3), nn.ReLU(), nn.Dropout(0.5)
 
 
-class Forward(Style):
-    """A network whose forward is given as a function."""
+class Net(nn.Module):
+    """Any layers, and a forward that is given as a function of them."""
 
     def __init__(self, forward, **layers):
         super().__init__()
@@ -25,6 +25,13 @@ class Forward(Style):
 
     def forward(self, x):
         return self._forward(self, x)
+
+
+class Forward(Net):
+    """The layers of Style, and others."""
+
+    def __init__(self, forward, **layers):
+        super().__init__(forward, **dict(Style().named_children()), **layers)
 
 
 def up_to_conv2(net, x):
