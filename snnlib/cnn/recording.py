@@ -68,8 +68,8 @@ def _untraceable(cnn: nn.Module, error: Exception) -> list[str]:
     if faults:
         return faults
     inside = (str(File(torch.__file__).parent), str(File(__file__).parent.parent))
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if inside[0] not in f.filename]
-    frames = [frame for frame in frames if inside[1] not in frame.filename]
+    frames = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in frames if not frame.filename.startswith(inside)]
     where = f" at line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
     reason = (str(error).splitlines() or [type(error).__name__])[0]
     if isinstance(error, fx.proxy.TraceError):

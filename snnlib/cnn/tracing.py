@@ -42,11 +42,10 @@ def trace(cnn: nn.Module, input_shape: tuple[int, int, int] | None = None) -> Gr
         raise ConversionError([f"The network is a {type(cnn).__name__}; give an nn.Module."])
     if all(isinstance(module, nn.Sequential) for module in cnn.modules()):
         raise ConversionError(["The network has no layers; start from digit_cnn()."])
-    faults = _training_faults(cnn)
     root = recorded(cnn)
     shapes, misfit = shapes_of(root, input_shape) if input_shape else ({}, [])
     walk = Walk(root, {} if misfit else shapes, LAYERS, JOINS)
-    walk.faults += faults
+    walk.faults += _training_faults(cnn)
     graph = walk.graph()
     faults = walk.faults or misfit or (_differences(cnn, graph, input_shape) if input_shape else [])
     if faults:
