@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from snnlib.cnn.balancing import activation_scales, normalize_weights
-from snnlib.cnn.training import load_trained_cnn
+from snnlib.cnn.shipped import load_trained_cnn
 from snnlib.data import load_digits
 from snnlib.spiking.conversion import convert
 from snnlib.spiking.network import SpikingNetwork

@@ -6,7 +6,6 @@
 import nir_peers
 import parity
 import pytest
-from common import networks
 
 from snnlib.data import load_digits
 
@@ -19,16 +18,6 @@ ONE_LESS = [
 @pytest.fixture(scope="module")
 def spikes():
     return parity.input_spikes(load_digits("test", per_class=1).images, nir_peers.STEPS)
-
-
-@pytest.fixture(scope="module")
-def networks_by_reset():
-    return {reset: networks(reset)[1] for reset in ("subtract", "zero")}
-
-
-@pytest.fixture(scope="module")
-def ours(networks_by_reset, spikes):
-    return {reset: parity.our_trace(snn, spikes) for reset, snn in networks_by_reset.items()}
 
 
 def differing(name, snn, ours, spikes, options):

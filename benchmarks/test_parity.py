@@ -7,7 +7,6 @@ import parity
 import peers
 import pytest
 import torch
-from common import networks
 from peers.sinabs import Network as SinabsNetwork
 
 from snnlib.data import load_digits
@@ -30,16 +29,6 @@ DIFFERENT = [
 @pytest.fixture(scope="module")
 def spikes():
     return parity.input_spikes(load_digits("test", per_class=2).images, parity.STEPS)
-
-
-@pytest.fixture(scope="module")
-def networks_by_reset():
-    return {reset: networks(reset)[1] for reset in ("subtract", "zero")}
-
-
-@pytest.fixture(scope="module")
-def ours(networks_by_reset, spikes):
-    return {reset: parity.our_trace(snn, spikes) for reset, snn in networks_by_reset.items()}
 
 
 def differing(snn, ours, spikes, name, mode, **options):

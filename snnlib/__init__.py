@@ -12,16 +12,11 @@ from snnlib.cnn.balancing import (
     normalize_weights,
     weight_scales,
 )
-from snnlib.cnn.models import DeepCNN, ResidualBlock, check_constraints, deep_cnn, digit_cnn
-from snnlib.cnn.training import (
-    Evaluation,
-    History,
-    Recipe,
-    evaluate,
-    fit,
-    load_trained_cnn,
-    trained_facts,
-)
+from snnlib.cnn.constraints import check_constraints
+from snnlib.cnn.evaluating import Evaluation, evaluate
+from snnlib.cnn.models import DeepCNN, ResidualBlock, deep_cnn, digit_cnn
+from snnlib.cnn.shipped import load_trained_cnn, trained_facts
+from snnlib.cnn.training import History, Recipe, fit
 from snnlib.data import Digits, load_digits
 from snnlib.simulation import Recording, SimulationResult, StepReport, record, simulate
 from snnlib.spiking.conversion import ConversionError, convert

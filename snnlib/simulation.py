@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from snnlib.cnn.training import confusion_counts
+from snnlib.cnn.evaluating import confusion_counts
 from snnlib.data import Digits, check_images
 from snnlib.engines import Run, StepOutput, clock, event
 from snnlib.engines.clock import exact_arithmetic

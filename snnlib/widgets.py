@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from snnlib import plotting
 from snnlib.cnn.balancing import activation_scales, normalize_weights
-from snnlib.cnn.training import evaluate
+from snnlib.cnn.evaluating import evaluate
 from snnlib.data import Digits
 from snnlib.live.widget import LiveLab  # noqa: F401 - chapters call it beside the sliders
 from snnlib.simulation import Encoder, SimulationResult, simulate

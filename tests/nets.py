@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from snnlib import SpikingNetwork, activation_scales, convert
+
 
 def conv(*args: int, **options) -> nn.Conv2d:
     return nn.Conv2d(*args, bias=False, **options)
@@ -178,3 +180,9 @@ def _poolings(draw, max_pools: bool) -> list[nn.Module]:
     if max_pools:
         kinds += [[nn.MaxPool2d(2)], [nn.MaxPool2d(3, 2, 1)], [nn.MaxPool2d(2, 1, ceil_mode=True)]]
     return draw(st.sampled_from(kinds))
+
+
+def scaled(cnn: nn.Module, images: Tensor, factor: float = 1.0, **options) -> SpikingNetwork:
+    """Converted with 99.9th percentiles times a factor."""
+    scales = activation_scales(cnn, images, percentile=99.9)
+    return convert(cnn, thresholds=[s * factor for s in scales], **options)

@@ -17,7 +17,7 @@ from snnlib import (
     simulate,
     trained_facts,
 )
-from snnlib.cnn.quantized import load_quantized_cnn, quantized_facts, restore_relu
+from snnlib.cnn.quantized import restore_relu
 from snnlib.study.sweep import Cell, Setting, all_cells, load_sweep, run_cell
 
 pytestmark = pytest.mark.slow
@@ -155,12 +155,12 @@ def test_early_exit_needs_few_steps_and_loses_at_most_0_1_points(
 def test_a_network_fine_tuned_for_few_steps_is_right_in_99_35_percent_after_1_and_99_5_after_2(
     test_images,
 ):
-    cnn, scales = restore_relu(load_quantized_cnn("mnist_qcfs"))
+    cnn, scales = restore_relu(load_trained_cnn("mnist_qcfs"))
     snn = convert(cnn, thresholds=scales)
     accuracy = simulate(snn, test_images, steps=4, encoder=ConstantEncoder()).accuracy
     assert accuracy[0] >= 0.9935
     assert accuracy[1] >= 0.995
-    facts = quantized_facts("mnist_qcfs")
+    facts = trained_facts("mnist_qcfs")
     for steps in (1, 2, 4):
         known = facts[f"accuracy_on_10000_after_{steps}"]
         assert accuracy[steps - 1].item() == pytest.approx(known, abs=2e-4)

@@ -7,18 +7,19 @@ leaves the old weights whole.
 import argparse
 from pathlib import Path
 
-from snnlib.cnn.quantized import QUANTIZED, fine_tune, quantized_file, restore_relu
-from snnlib.cnn.training import (
+from snnlib.cnn.evaluating import evaluate
+from snnlib.cnn.quantized import fine_tune, restore_relu
+from snnlib.cnn.shipped import (
     ASSETS,
     NETWORKS,
+    QUANTIZED,
     RECIPES,
-    evaluate,
     facts_of,
-    fit,
     load_trained_cnn,
     save_trained_cnn,
     weights_file,
 )
+from snnlib.cnn.training import fit
 from snnlib.data import load_digits
 from snnlib.simulation import simulate
 from snnlib.spiking.conversion import convert
@@ -54,7 +55,7 @@ def make_quantized(name: str, folder: Path) -> None:
     measured = {f"accuracy_on_10000_after_{t}": accuracy[t - 1].item() for t in (1, 2, 4)}
     facts = facts_of(how.recipe, SEED, history, **measured)
     facts |= {"start": how.start, "levels": how.levels, "percentile": how.percentile}
-    save_trained_cnn(folder / quantized_file(name).name, cnn, facts)
+    save_trained_cnn(folder / weights_file(name).name, cnn, facts)
     print(name, measured)
 
 

@@ -18,6 +18,7 @@ from snnlib.cnn.models import window_area
 from snnlib.cnn.rebuilding import rebuild
 from snnlib.cnn.scales import check_scales, input_factors, output_factors
 from snnlib.cnn.streaming import FEW, LITTLE, Maximum, Percentile
+from snnlib.cnn.threads import one_thread
 from snnlib.cnn.tracing import trace
 from snnlib.data import Digits, check_images
 
@@ -26,6 +27,7 @@ AT_ONCE = 250  # images, so that float64 activations stay small
 Images = Tensor | Digits | Iterable[Tensor | Sequence[Tensor]]
 
 
+@one_thread()
 @torch.no_grad()
 def activation_scales(
     cnn: nn.Module, images: Images, *, percentile: float = 100.0, channelwise: bool = False

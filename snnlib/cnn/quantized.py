@@ -13,19 +13,16 @@ gradient passes it as if it were not there; clipping stops it.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from snnlib.cnn.balancing import activation_scales
-from snnlib.cnn.models import digit_cnn
 from snnlib.cnn.scales import check_scales
 from snnlib.cnn.tracing import trace
-from snnlib.cnn.training import BETTER, History, Recipe, fit, weights_file
+from snnlib.cnn.training import History, Recipe, fit
 from snnlib.data import Digits
-from snnlib.storage import load_tensors
 
 LAST_SCALE = 1.0  # of outputs that only accumulate, where any number serves
 MEASURED = 5000  # images from which scales start
@@ -108,16 +105,6 @@ class QuantizedRecipe:
     levels: int
     percentile: float
     recipe: Recipe
-
-
-# What the shipped weights were fine-tuned with.  Chosen among eight (1 to 3 levels, two learning
-# rates, 4 to 8 epochs) on 5,000 training images that were held out of the fine-tuning, though not
-# of the training before it; differences among those with 2 levels were no larger than chance.
-QUANTIZED = {
-    "mnist_qcfs": QuantizedRecipe(
-        "mnist", 2, 99.0, replace(BETTER, lr=0.02, epochs=4, batch_size=100)
-    ),
-}
 
 
 def quantize_activations(
@@ -230,68 +217,3 @@ def fine_tune(
     quantized = quantize_activations(cnn, recipe.levels, scales)
     history = fit(quantized, digits, recipe.recipe, seed=seed, progress=progress)
     return quantized.eval(), history
-
-
-def load_quantized_cnn(name: str = "mnist_qcfs") -> nn.Sequential:
-    """``digit_cnn()`` with QCFS activations and shipped weights.
-
-    Parameters
-    ----------
-    name : str
-        "mnist_qcfs": fine-tuned from the weights "mnist" on the 60,000 training images.
-        ``QUANTIZED`` holds how, ``quantized_facts`` what came of it.
-
-    Returns
-    -------
-    nn.Sequential
-        ``restore_relu`` makes it ready for ``convert``.
-
-    Raises
-    ------
-    ValueError
-        For another name or an altered file.
-    FileNotFoundError
-        For a missing file.
-    """
-    tensors, _ = load_tensors(quantized_file(name))
-    start = digit_cnn()
-    hidden = [torch.tensor(1.0)] * sum(isinstance(layer, nn.ReLU) for layer in start)
-    cnn = quantize_activations(start, QUANTIZED[name].levels, [*hidden, torch.tensor(LAST_SCALE)])
-    cnn.load_state_dict(tensors)
-    return cnn.eval()
-
-
-def quantized_facts(name: str = "mnist_qcfs") -> dict:
-    """What is known of shipped weights.
-
-    Parameters
-    ----------
-    name : str
-        As for ``load_quantized_cnn``.
-
-    Returns
-    -------
-    dict
-        Recipe, levels, seed, history, accuracy by number of steps.
-    """
-    return load_tensors(quantized_file(name))[1]
-
-
-def quantized_file(name: str) -> Path:
-    """Where the shipped weights of that name lie.
-
-    Parameters
-    ----------
-    name : str
-        One of ``QUANTIZED``.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    ValueError
-        For another name.
-    """
-    return weights_file(name, QUANTIZED)

@@ -1,20 +1,18 @@
-"""Train a CNN, measure it, load one trained before (chapter 3, *A CNN that can be converted*)."""
+"""Train a CNN (chapter 3, *A CNN that can be converted*)."""
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from snnlib.cnn.models import deep_cnn, digit_cnn
+from snnlib.cnn.evaluating import check_fit, evaluate
+from snnlib.cnn.threads import one_thread
 from snnlib.data import Digits
-from snnlib.storage import load_tensors, save_tensors
 
-ASSETS = Path(__file__).parent.parent / "assets"
 SCHEDULES = ("constant", "one-cycle")
 
 
@@ -84,12 +82,6 @@ BETTER = Recipe(
     augment=True,
     dropout=0.5,
 )
-RECIPES = {  # what the shipped weights were trained with
-    "digits": replace(BETTER, epochs=60),
-    "mnist": replace(BETTER, epochs=30, batch_size=100),
-    "deep": replace(BETTER, epochs=15, batch_size=100, dropout=0.0),  # it has an nn.Dropout
-}
-NETWORKS = {"digits": digit_cnn, "mnist": digit_cnn, "deep": deep_cnn}
 
 
 @dataclass(frozen=True)
@@ -111,25 +103,7 @@ class History:
     validation_accuracy: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """How a CNN does on labelled images.
-
-    Attributes
-    ----------
-    accuracy : float
-        Share of right predictions.
-    predictions : Tensor [N]
-        int64, the class of the highest output.
-    confusion : Tensor [C, C]
-        int64, images of each true class (row) by predicted class (column).
-    """
-
-    accuracy: float
-    predictions: Tensor
-    confusion: Tensor
-
-
+@one_thread()
 def fit(
     cnn: nn.Module,
     digits: Digits,
@@ -140,7 +114,7 @@ def fit(
     progress: bool = True,
     on_epoch: Callable[[History], None] | None = None,
 ) -> History:
-    """Train ``cnn`` in place on ``digits``.
+    """Train ``cnn`` in place on ``digits``, with one thread of torch.
 
     Parameters
     ----------
@@ -183,198 +157,6 @@ def fit(
             if on_epoch:
                 on_epoch(history)
     return history
-
-
-@torch.no_grad()
-def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
-    """Predict every image of ``digits`` and compare with its label.
-
-    Parameters
-    ----------
-    cnn : nn.Module
-    digits : Digits
-
-    Returns
-    -------
-    Evaluation
-
-    Raises
-    ------
-    ValueError
-        Where the images do not fit the network.
-    """
-    check_fit(cnn, digits)
-    predictions = outputs(cnn, digits.images).argmax(1)
-    confusion = confusion_counts(digits.labels, predictions, len(digits.class_names))
-    accuracy = (predictions == digits.labels).double().mean().item()
-    return Evaluation(accuracy, predictions, confusion)
-
-
-@torch.no_grad()
-def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = 500) -> Tensor:
-    """Outputs of a network that only predicts, batch by batch; its mode is kept.
-
-    Parameters
-    ----------
-    cnn : nn.Module
-    images : Tensor [N, C, H, W]
-    batch_size : int
-        [images]
-
-    Returns
-    -------
-    Tensor [N, classes]
-    """
-    training = cnn.training
-    cnn.eval()
-    try:
-        return torch.cat([cnn(batch) for batch in images.split(batch_size)])
-    finally:
-        cnn.train(training)
-
-
-def confusion_counts(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
-    """How often each true class was predicted as each class.
-
-    Parameters
-    ----------
-    labels, predictions : Tensor [N]
-        int64; an undecided prediction (-1) is counted in no cell.
-    classes : int
-        C
-
-    Returns
-    -------
-    Tensor [C, C]
-        int64, true class (row) by predicted class (column).
-    """
-    decided = predictions >= 0
-    cells = labels[decided] * classes + predictions[decided]
-    return torch.bincount(cells, minlength=classes**2).view(classes, classes)
-
-
-def check_fit(cnn: nn.Module, digits: Digits) -> None:
-    """Raise unless one image passes through ``cnn`` and gives an output per class.
-
-    Parameters
-    ----------
-    cnn : nn.Module
-    digits : Digits
-
-    Raises
-    ------
-    ValueError
-        For images of another shape or another number of outputs.
-    """
-    shape = list(digits.images.shape[1:])
-    try:
-        classes = outputs(cnn, digits.images[:1]).shape[1:]
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"images of shape {shape} do not fit the network: {reason}") from error
-    if classes != (len(digits.class_names),):
-        raise ValueError(
-            f"the network gives {list(classes)} outputs for {len(digits.class_names)} classes; "
-            "end it with nn.Linear(..., number of classes)."
-        )
-
-
-def load_trained_cnn(name: str = "digits") -> nn.Module:
-    """``digit_cnn()`` or ``deep_cnn()`` with shipped weights.
-
-    Parameters
-    ----------
-    name : str
-        "digits": trained on the 5,000 images of load_digits("train"); "mnist": on all
-        60,000; "deep": ``deep_cnn()``, on all 60,000.  ``RECIPES`` holds how,
-        ``trained_facts`` what came of it.
-
-    Returns
-    -------
-    nn.Sequential or DeepCNN
-
-    Raises
-    ------
-    ValueError
-        For another name or an altered file.
-    FileNotFoundError
-        For a missing file.
-    """
-    tensors, _ = load_tensors(weights_file(name))
-    cnn = NETWORKS[name]()
-    cnn.load_state_dict(tensors)
-    return cnn.eval()
-
-
-def trained_facts(name: str = "digits") -> dict:
-    """What is known of shipped weights.
-
-    Parameters
-    ----------
-    name : str
-        As for ``load_trained_cnn``.
-
-    Returns
-    -------
-    dict
-        Recipe, seed, history, accuracy.
-    """
-    return load_tensors(weights_file(name))[1]
-
-
-def save_trained_cnn(path: str | Path, cnn: nn.Module, facts: dict) -> None:
-    """Write weights and the facts about them to one file, whole or not at all.
-
-    Parameters
-    ----------
-    path : str or Path
-    cnn : nn.Module
-    facts : dict
-        As made by ``facts_of``.
-    """
-    save_tensors(path, cnn.state_dict(), facts)
-
-
-def facts_of(recipe: Recipe, seed: int, history: History, **accuracy: float) -> dict:
-    """The record that travels with trained weights, ready for JSON.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    seed : int
-    history : History
-    **accuracy : float
-        Measured, by name.
-
-    Returns
-    -------
-    dict
-    """
-    return {"recipe": asdict(recipe), "seed": seed, "history": asdict(history), **accuracy}
-
-
-def weights_file(name: str, names: Collection[str] = RECIPES) -> Path:
-    """Where the shipped weights of that name lie.
-
-    Parameters
-    ----------
-    name : str
-        One of ``names``.
-    names : collection of str
-        That there are; default ``RECIPES``.
-
-    Returns
-    -------
-    Path
-
-    Raises
-    ------
-    ValueError
-        For another name.
-    """
-    if name not in names:
-        raise ValueError(f"no weights named {name!r}; choose one of {', '.join(names)}.")
-    return ASSETS / f"digit_cnn_{name}.safetensors"
 
 
 def augment(images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from snnlib.cnn.balancing import activation_scales, normalize_weights
-from snnlib.cnn.training import load_trained_cnn
+from snnlib.cnn.shipped import load_trained_cnn
 from snnlib.data import Digits, load_digits
 from snnlib.spiking.conversion import convert
 from snnlib.spiking.network import SpikingNetwork

@@ -18,7 +18,6 @@ from snnlib.plotting.cost import (
     plot_margins,
     plot_times,
 )
-from snnlib.plotting.diagnosis import plot_diagnosis
 from snnlib.plotting.digits import (
     plot_class_balance,
     plot_digits,
@@ -37,6 +36,7 @@ from snnlib.plotting.encoding import (
 from snnlib.plotting.lift import plot_pool_counts, plot_stages
 from snnlib.plotting.live import LiveCurves
 from snnlib.plotting.losses import (
+    plot_diagnosis,
     plot_orders,
     plot_piece_curves,
     plot_pieces,

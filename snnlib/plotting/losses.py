@@ -1,4 +1,4 @@
-"""Figures of chapter 7: the causes on one neuron, the pieces of a layer, and the large table."""
+"""Figures of chapter 7: the causes on one neuron, the pieces of layers, and the large table."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from snnlib.plotting.diagnosis import COLORS
 from snnlib.plotting.style import (
     HIDDEN,
     INPUT,
@@ -19,13 +18,17 @@ from snnlib.plotting.style import (
     POTENTIAL,
     REFERENCE,
     THRESHOLD,
+    percent_axis,
 )
-from snnlib.study.experiments import LayerErrors
+from snnlib.study.diagnosis import Diagnosis
+from snnlib.study.experiments import PIECES, LayerErrors
+from snnlib.study.suggestion import Suggestion
 from snnlib.study.sweep import BALANCINGS, ENCODERS, RESETS, Sweep
 
 Run = tuple[Tensor, Tensor, Tensor]  # [T] input, spikes, potential after the reset
 DOTS = 3000  # in a scatter plot: enough to see the shape
 SMALL = 0.02  # of the largest piece: what is less has no bar
+COLORS = dict(zip(PIECES, (MUTED, OUTPUT, HIDDEN, POTENTIAL, THRESHOLD, INPUT), strict=True))
 LOWEST_ERROR = 0.003  # of the axes of the table
 
 
@@ -135,6 +138,32 @@ def plot_piece_curves(
     return fig
 
 
+def plot_diagnosis(diagnosis: Diagnosis) -> Figure:
+    """Shares of the pieces of each layer's error; below, agreement with the CNN over steps.
+
+    Parameters
+    ----------
+    diagnosis : Diagnosis
+        Without a suggestion only the shares are drawn.
+    """
+    rows = len(diagnosis.layers)
+    suggestion = diagnosis.suggestion
+    heights = [0.45 * rows + 0.6, *([2.4] if suggestion else [])]
+    fig, axes = plt.subplots(
+        len(heights),
+        1,
+        figsize=(7.2, sum(heights) + 0.7),
+        height_ratios=heights,
+        squeeze=False,
+    )
+    _draw_shares(axes[0, 0], diagnosis)
+    if suggestion:
+        _draw_evidence(axes[1, 0], suggestion)
+    handles = axes[0, 0].get_legend_handles_labels()
+    fig.legend(*handles, loc="outside upper center", ncols=6, handlelength=1, columnspacing=1)
+    return fig
+
+
 def plot_sweep(sweep: Sweep, cnn_accuracy: float) -> Figure:
     """Wrong decisions over time, a panel for each reset and input, a line a way to balance.
 
@@ -174,6 +203,37 @@ def _draw_dots(ax: Axes, errors: LayerErrors) -> None:
     ax.scatter(activation[shown], rate[shown], s=9, color=HIDDEN, alpha=0.3, lw=0)
     ax.set_ylim(-0.05, 1.3)
     ax.legend(loc="lower right")
+
+
+def _draw_shares(ax: Axes, diagnosis: Diagnosis) -> None:
+    """A bar a layer, the input on top; pieces that are nowhere are left out."""
+    names = [f"{layer.name}: error {layer.error.rms:.3f}" for layer in diagnosis.layers]
+    left = [0.0] * len(names)
+    for piece, color in COLORS.items():
+        shares = [layer.pieces[piece].share for layer in diagnosis.layers]
+        if max(shares) > 0.005:
+            ax.barh(names, shares, left=left, color=color, label=piece, height=0.6)
+        left = [a + b for a, b in zip(left, shares, strict=True)]
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1), xlabel="share of the mean squares of all pieces")
+    percent_axis(ax.xaxis)
+    ax.set_title(f"cause: {diagnosis.cause}")
+
+
+def _draw_evidence(ax: Axes, suggestion: Suggestion) -> None:
+    """A line a percentile; a ring around what is suggested."""
+    for color, (percentile, row) in zip(METHODS, suggestion.evidence.items(), strict=False):
+        ax.plot(list(row), list(row.values()), ".-", color=color, label=f"{percentile:g} %")
+    row = suggestion.evidence[suggestion.percentile]
+    ring = {"markersize": 13, "markerfacecolor": "none", "markeredgecolor": REFERENCE}
+    ax.plot(suggestion.steps, row[suggestion.steps], "o", **ring, label="suggested")
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(list(row), [str(steps) for steps in row])
+    ax.minorticks_off()
+    ax.set(xlabel="time steps", ylabel="decided like the CNN")
+    percent_axis(ax.yaxis)
+    ax.grid(axis="y")
+    ax.legend(title="scaled by percentile", loc="lower right")
 
 
 def _draw_balancings(ax: Axes, sweep: Sweep, reset: str, encoder: str) -> None:

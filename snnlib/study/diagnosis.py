@@ -10,24 +10,20 @@ percentiles and numbers of steps shows what would help, with the evidence.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from snnlib.cnn.balancing import activation_scales
-from snnlib.data import Digits
-from snnlib.simulation import Encoder, simulate
-from snnlib.spiking.conversion import convert
+from snnlib.simulation import Encoder
 from snnlib.spiking.encoding import ConstantEncoder
 from snnlib.spiking.network import SpikingLayer, SpikingNetwork
-from snnlib.spiking.neurons import IFNeuron, MaxPooling
-from snnlib.study.experiments import PIECES, LayerErrors, Measurement, Pair
+from snnlib.study.experiments import PIECES, LayerErrors, Pair, by_channel
+from snnlib.study.suggestion import Suggestion, suggest
 
 BATCH = 100  # images at a time, so that float64 errors of all neurons stay small
 PERCENTILES = (95.0, 99.0, 99.9, 100.0)
-LONGEST = 64  # steps that suggestions try at least
-GOOD_ENOUGH = 0.005  # of all decisions: what a suggestion may miss of the best
 SATURATED = 0.1  # of a channel's activations above one spike a step: it is called saturated
 RANGE_USED = 1 / 3  # less than that, and more of it would help as much as more steps
 NEGLIGIBLE = 0.05  # an error of the outputs that is not worth fixing, relative to them
@@ -116,25 +112,6 @@ class LayerDiagnosis:
 
 
 @dataclass(frozen=True)
-class Suggestion:
-    """What to scale by and how long to run, and why.
-
-    Attributes
-    ----------
-    percentile : float
-        The one with most decisions like the CNN's after as many steps as were diagnosed.
-    steps : int
-        The first number of steps within half a point of the best that was found with it.
-    evidence : dict of float to dict of int to float
-        Share of images decided like the CNN, by percentile and steps.
-    """
-
-    percentile: float
-    steps: int
-    evidence: dict[float, dict[int, float]]
-
-
-@dataclass(frozen=True)
 class Diagnosis:
     """What ``diagnose`` found; prints as a table.
 
@@ -178,7 +155,8 @@ class Diagnosis:
             f"cause: {self.cause} ({FIXES[self.cause]})",
         ]
         rows = [row for layer in self.layers for row in _layer_rows(layer)]
-        return "\n".join([head, *rows, *found, *_suggestion_rows(self.suggestion)])
+        suggested = self.suggestion.rows() if self.suggestion else []
+        return "\n".join([head, *rows, *found, *suggested])
 
 
 def diagnose(
@@ -194,16 +172,12 @@ def diagnose(
 
     Parameters
     ----------
-    cnn : nn.Module
-    snn : SpikingNetwork
-        From ``convert(cnn)``, whatever its options.
+    cnn, snn, encoder
+        As for ``error_pieces``.
     images : Tensor [N, C, H, W]
-        A few hundred are enough.
+        A few hundred are enough.  Image i gets the spikes of index i.
     steps : int
         At least 1.
-    encoder : PoissonEncoder or ConstantEncoder
-        Image i gets the spikes of index i.  With a PoissonEncoder of max_rate below 1 the CNN
-        sees images as much darker.
     percentiles : sequence of float
         To try for the suggestion, with scales from these very images; () for none.
 
@@ -227,14 +201,16 @@ def diagnose(
     decisions, expected = [], []
     for places in torch.arange(len(images)).split(BATCH):
         measured = pair.measure(images[places], steps, encoder, places)
-        _add(sums, measured)
+        for name, errors in measured.layers.items():
+            sums[name].add(errors)
         decisions.append(measured.decisions)
         expected.append(measured.expected)
     expected = torch.cat(expected)
     agreement = (torch.cat(decisions) == expected).double().mean().item()
     used = _range_used(cnn, snn, images, pair)
     layers = tuple(sums[x.name].layer(x, steps, used.get(x.name)) for x in snn.layers)
-    suggestion = _suggest(cnn, snn, images, expected, steps, encoder, percentiles)
+    given = cnn, snn, images, expected, steps, encoder, percentiles
+    suggestion = suggest(*given) if percentiles else None
     piece = layers[-1].largest
     cause = _cause(layers, sums, snn)
     return Diagnosis(layers, len(images), steps, encoder, agreement, piece, cause, suggestion)
@@ -255,8 +231,8 @@ class _Sums:
         for name, error in {"error": errors.error, **errors.pieces}.items():
             terms |= {name: error, f"{name}^2": error * error}
         for name, term in terms.items():
-            self.sums[name] = self.sums.get(name, 0) + _by_channel(term).sum(1)
-        self.largest = torch.maximum(self.largest, _by_channel(a).amax(1))
+            self.sums[name] = self.sums.get(name, 0) + by_channel(term).sum(1)
+        self.largest = torch.maximum(self.largest, by_channel(a).amax(1))
         self.neurons = a[0].numel()
 
     def layer(self, layer: SpikingLayer, steps: int, used: float | None) -> LayerDiagnosis:
@@ -264,10 +240,8 @@ class _Sums:
         weight = weights_of(layer)
         pieces = {name: self._piece(name, weight) for name in PIECES}
         total = sum(piece.rms**2 for piece in pieces.values())
-        pieces = {
-            name: Piece(p.mean, p.rms, p.rms**2 / total if total else 0.0)
-            for name, p in pieces.items()
-        }
+        share = {name: p.rms**2 / total if total else 0.0 for name, p in pieces.items()}
+        pieces = {name: replace(piece, share=share[name]) for name, piece in pieces.items()}
         return LayerDiagnosis(
             layer.name,
             self.neurons,
@@ -304,7 +278,8 @@ class _Sums:
         start = (layer.neuron.initial / layer.neuron.threshold).max()
         ideal = self.largest * weights_of(layer) * steps + start  # at the median scale
         saturated = self.sums["above"] > SATURATED * self.sums["active"]
-        return tuple(_places(mask) for mask in (dead, dead & (ideal >= 1), saturated))
+        masks = dead, dead & (ideal >= 1), saturated
+        return tuple(tuple(mask.nonzero().flatten().tolist()) for mask in masks)
 
 
 def weights_of(layer: SpikingLayer) -> Tensor:
@@ -321,20 +296,6 @@ def weights_of(layer: SpikingLayer) -> Tensor:
     """
     scale = layer.scale.double()
     return scale / scale.median()
-
-
-def _add(sums: dict[str, _Sums], measured: Measurement) -> None:
-    for name, errors in measured.layers.items():
-        sums[name].add(errors)
-
-
-def _by_channel(x: Tensor) -> Tensor:
-    """[N, C, ...] as [C, N * ...]."""
-    return x.transpose(0, 1).flatten(1)
-
-
-def _places(mask: Tensor) -> tuple[int, ...]:
-    return tuple(mask.nonzero().flatten().tolist())
 
 
 def _range_used(
@@ -371,54 +332,6 @@ def _is_dominated(layer: LayerDiagnosis, squares: Tensor) -> bool:
     return few and (2 * squares[list(layer.lost)].sum() > squares.sum()).item()
 
 
-# ---- what would help
-
-
-def _suggest(
-    cnn: nn.Module,
-    snn: SpikingNetwork,
-    images: Tensor,
-    expected: Tensor,
-    steps: int,
-    encoder: Encoder,
-    percentiles: Sequence[float],
-) -> Suggestion | None:
-    if not percentiles:
-        return None
-    names = tuple(str(i) for i in range(len(snn.layers[-1].weight)))
-    target = Digits(images, expected, names)  # the CNN's decisions are the truth
-    longest = max(LONGEST, steps)
-    counts = sorted({steps, *(2**i for i in range(longest.bit_length()))})
-    channelwise = any(layer.scale.ndim for layer in snn.layers)
-    evidence = {}
-    for percentile in percentiles:
-        scales = activation_scales(cnn, images, percentile=percentile, channelwise=channelwise)
-        other = convert(cnn, thresholds=scales, **_options_of(snn))
-        accuracy = simulate(other, target, steps=longest, encoder=encoder).accuracy
-        evidence[percentile] = {count: accuracy[count - 1].item() for count in counts}
-    best = max(evidence, key=lambda p: (evidence[p][steps], sum(evidence[p].values())))
-    goal = max(evidence[best].values()) - GOOD_ENOUGH
-    return Suggestion(best, min(t for t, a in evidence[best].items() if a >= goal), evidence)
-
-
-def _options_of(snn: SpikingNetwork) -> dict:
-    """With which ``convert`` made a network."""
-    options = {"readout": snn.readout, "input_shape": snn.input_shape}
-    for layer in snn.layers:
-        neuron = layer.neuron
-        if isinstance(neuron, MaxPooling):
-            options["max_pooling"] = neuron.rule
-        if isinstance(neuron, IFNeuron):
-            options["reset"] = neuron.reset_rule
-            options["initial_potential"] = (neuron.initial / neuron.threshold).max().item()
-        if isinstance(neuron, IFNeuron) and layer.weight is None:
-            options["pooling"] = "spiking"
-    return options
-
-
-# ---- the table
-
-
 def _layer_rows(layer: LayerDiagnosis) -> list[str]:
     error = layer.error
     rows = [
@@ -437,18 +350,3 @@ def _layer_rows(layer: LayerDiagnosis) -> list[str]:
         for name, channels in notes.items()
         if channels
     ]
-
-
-def _suggestion_rows(suggestion: Suggestion | None) -> list[str]:
-    if suggestion is None:
-        return []
-    counts = next(iter(suggestion.evidence.values()))
-    rows = [
-        f"suggested: percentile {suggestion.percentile:g}, {suggestion.steps} steps; "
-        "decided like the CNN [%]:",
-        f"  {'percentile':<11}" + "".join(f"{f'T={count}':>7}" for count in counts),
-    ]
-    for percentile, row in suggestion.evidence.items():
-        values = "".join(f"{100 * value:>7.1f}" for value in row.values())
-        rows.append(f"  {percentile:<11g}{values}")
-    return rows

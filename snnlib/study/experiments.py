@@ -38,7 +38,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from snnlib.cnn.graph import INPUT, Stage, counting
+from snnlib.cnn.graph import INPUT, Graph, Stage, counting
 from snnlib.cnn.tracing import trace
 from snnlib.data import check_images
 from snnlib.engines.clock import exact_arithmetic
@@ -103,9 +103,8 @@ class Pair:
 
     Parameters
     ----------
-    cnn : nn.Module
-    snn : SpikingNetwork
-        From ``convert(cnn)``, whatever its options.
+    cnn, snn
+        As for ``error_pieces``.
     images : Tensor [N, C, H, W]
         Some of those that it will be measured on.
 
@@ -141,12 +140,8 @@ class Pair:
 
         Parameters
         ----------
-        images : Tensor [N, C, H, W]
-        steps : int
-            T
-        encoder : PoissonEncoder or ConstantEncoder
-        index : Tensor [N], optional
-            Place of each image in its data set; default 0..N-1.
+        images, steps, encoder, index
+            As for ``error_pieces``.
 
         Returns
         -------
@@ -175,10 +170,7 @@ class Pair:
 
     def _outputs(self, mean: Tensor) -> Totals:
         """What the CNN's stages give [N, ...]; the last without a ReLU."""
-        outputs = {INPUT: mean.double()}
-        for stage in self.stages:
-            outputs[stage.name] = stage(outputs)
-        return outputs
+        return {stage.name: x for stage, x in Graph(self.stages).run(mean.double())}
 
     def _activations(self, outputs: Totals) -> Totals:
         """The same in units of scales; with a ReLU where the output spikes."""
@@ -230,8 +222,8 @@ class Pair:
         for layer in self.double.layers:
             found = self._rates(layer.name, _respond(layer, activations, given, 1, _relu), 1)
             slack = self._rates(layer.name, _rounding(layer, activations, images), 1)
-            off = _largest((found - activations[layer.name]).abs() - slack)
-            size = _largest(torch.maximum(found.abs(), activations[layer.name].abs()))
+            off = by_channel((found - activations[layer.name]).abs() - slack).amax(1)
+            size = by_channel(torch.maximum(found.abs(), activations[layer.name].abs())).amax(1)
             if ((off > CLOSE * size).sum() * 2 > (size > 0).sum()).item():
                 raise ValueError(
                     f"cnn and snn do not belong together: {layer.name} computes something else; "
@@ -305,11 +297,11 @@ def _errors(activation: Tensor, rates: list[Tensor]) -> LayerErrors:
     return LayerErrors(activation, rates[-1], dict(zip(PIECES, pieces, strict=True)))
 
 
-def _stages_like(cnn: nn.Module, snn: SpikingNetwork) -> list[Stage]:
+def _stages_like(cnn: nn.Module, snn: SpikingNetwork) -> tuple[Stage, ...]:
     """The stages of the CNN that the layers of the spiking network stand for."""
     graph = trace(cnn, snn.input_shape)
     names = [layer.name for layer in snn.layers]
-    for stages in (list(graph.stages), list(with_spiking_pools(graph))):
+    for stages in (graph.stages, tuple(with_spiking_pools(graph))):
         if [stage.name for stage in stages] == names:
             return stages
     expected = ", ".join(stage.name for stage in graph.stages)
@@ -357,9 +349,9 @@ def _rounding(layer: SpikingLayer, totals: Totals, images: Tensor) -> Tensor:
     return _relu(layer, charge, 1) if layer.spiking else charge
 
 
-def _largest(x: Tensor) -> Tensor:
-    """[C], over images and places."""
-    return x.transpose(0, 1).flatten(1).amax(1)
+def by_channel(x: Tensor) -> Tensor:
+    """[N, C, ...] as [C, N * ...]."""
+    return x.transpose(0, 1).flatten(1)
 
 
 # ---- the spiking network itself

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from snnlib.cnn.balancing import activation_scales, weight_scales
-from snnlib.cnn.training import ASSETS, load_trained_cnn, weights_file
+from snnlib.cnn.shipped import ASSETS, load_trained_cnn, weights_file
 from snnlib.data import Digits, load_digits
 from snnlib.simulation import simulate
 from snnlib.spiking.conversion import convert

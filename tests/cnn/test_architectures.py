@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from forwards import Net
 from nets import random_images, settle
 from sameness import assert_same
 from torch import nn
@@ -19,19 +20,6 @@ from snnlib.cnn.tracing import trace
 from snnlib.engines import clock, event
 
 SHAPE = (1, 8, 8)
-
-
-class Net(nn.Module):
-    """Layers a to d and fc, and a forward that is given as a function of them."""
-
-    def __init__(self, forward, **layers):
-        super().__init__()
-        self._forward = forward
-        for name, layer in layers.items():
-            setattr(self, name, layer)
-
-    def forward(self, x):
-        return self._forward(self, x)
 
 
 def conv(inputs, outputs, size=3, **options):

@@ -15,21 +15,15 @@ from snnlib import (
     ConversionError,
     Digits,
     Recipe,
-    StorageError,
     activation_scales,
     convert,
-    load_digits,
     simulate,
 )
-from snnlib.cnn import quantized as module
 from snnlib.cnn.quantized import (
     QCFS,
-    QUANTIZED,
     QuantizedRecipe,
     fine_tune,
-    load_quantized_cnn,
     quantize_activations,
-    quantized_facts,
     restore_relu,
 )
 from snnlib.study.experiments import error_pieces
@@ -218,40 +212,3 @@ def test_a_wrong_number_of_scales_is_refused(tiny):
 def test_there_is_no_way_back_without_a_way_there(tiny):
     with pytest.raises(ValueError, match="no QCFS; make it with quantize_activations"):
         restore_relu(tiny[0])
-
-
-# ---- shipped weights
-
-
-def test_shipped_weights_carry_how_they_were_made():
-    facts, how = quantized_facts("mnist_qcfs"), QUANTIZED["mnist_qcfs"]
-    assert Recipe(**facts["recipe"]) == how.recipe
-    assert (facts["start"], facts["levels"], facts["percentile"]) == (
-        how.start,
-        how.levels,
-        how.percentile,
-    )
-    assert len(facts["history"]["loss"]) == how.recipe.epochs
-
-
-def test_shipped_weights_need_one_step():
-    relu, scales = restore_relu(load_quantized_cnn("mnist_qcfs"))
-    digits = load_digits("test", per_class=20)
-    snn = convert(relu, thresholds=scales)
-    assert simulate(snn, digits, steps=1, encoder=ConstantEncoder()).accuracy[0] >= 0.97
-
-
-def test_an_unknown_name_is_refused():
-    for load in (load_quantized_cnn, quantized_facts):
-        with pytest.raises(ValueError, match="no weights named 'mnist'; choose one of mnist_qcfs"):
-            load("mnist")
-
-
-def test_altered_weights_are_refused(tmp_path, monkeypatch):
-    path = module.quantized_file("mnist_qcfs")
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    (tmp_path / path.name).write_bytes(content)
-    monkeypatch.setattr("snnlib.cnn.training.ASSETS", tmp_path)
-    with pytest.raises(StorageError, match="altered"):
-        load_quantized_cnn("mnist_qcfs")

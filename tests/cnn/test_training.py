@@ -1,4 +1,3 @@
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -6,20 +5,9 @@ import torch
 from nets import conv, linear
 from torch import nn
 
-from snnlib import (
-    DeepCNN,
-    Digits,
-    Recipe,
-    StorageError,
-    deep_cnn,
-    digit_cnn,
-    evaluate,
-    fit,
-    load_trained_cnn,
-    trained_facts,
-)
-from snnlib.cnn import training
-from snnlib.cnn.training import augment, confusion_counts, save_trained_cnn, weights_file
+from snnlib import Digits, Recipe, deep_cnn, digit_cnn, evaluate, fit
+from snnlib.cnn.evaluating import confusion_counts
+from snnlib.cnn.training import BETTER, augment
 
 SHORT = Recipe(epochs=2)
 OTHER_IMAGES = Digits(torch.zeros(4, 3, 20, 20), torch.zeros(4, dtype=torch.int64))
@@ -31,15 +19,6 @@ def weights_of(cnn):
 
 def same_weights(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
-
-
-@pytest.fixture
-def assets(tmp_path, monkeypatch):
-    """A copy of the shipped weights, in place of them."""
-    for name in training.RECIPES:
-        shutil.copy(weights_file(name), tmp_path)
-    monkeypatch.setattr(training, "ASSETS", tmp_path)
-    return tmp_path
 
 
 def test_the_default_recipe_is_the_example_s():
@@ -75,7 +54,7 @@ def test_training_lowers_the_loss_and_learns_the_digits(train):
 
 
 def test_a_better_recipe_learns_too(train):
-    recipe = replace(training.BETTER, epochs=4)
+    recipe = replace(BETTER, epochs=4)
     history = fit(digit_cnn(), train, recipe, progress=False)
     assert history.loss[-1] < history.loss[0] / 1.5
 
@@ -205,69 +184,6 @@ def test_predictions_are_ordinary_tensors(cnn, digits):
 def test_undecided_images_are_in_no_cell_of_the_confusion():
     confusion = confusion_counts(torch.tensor([0, 1, 1, 2]), torch.tensor([0, -1, 2, 1]), 3)
     assert confusion.tolist() == [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
-
-
-@pytest.mark.parametrize("name", training.RECIPES)
-def test_shipped_weights_know_how_they_were_made(name):
-    facts = trained_facts(name)
-    assert Recipe(**facts["recipe"]) == training.RECIPES[name]
-    assert len(facts["history"]["loss"]) == facts["recipe"]["epochs"]
-
-
-def test_the_shipped_weights_are_loaded_ready_to_predict():
-    cnn = load_trained_cnn("mnist")
-    assert not cnn.training
-    assert not same_weights(cnn.state_dict(), load_trained_cnn("digits").state_dict())
-
-
-def test_the_deep_network_is_loaded_with_its_batch_norms_settled():
-    cnn = load_trained_cnn("deep")
-    assert isinstance(cnn, DeepCNN)
-    assert not any(module.training for module in cnn.modules())
-    assert (cnn.norm.running_var != 1).all()
-
-
-def test_unknown_weights_are_refused():
-    with pytest.raises(ValueError, match="no weights named 'letters'; choose one of digits, mnist"):
-        load_trained_cnn("letters")
-
-
-def test_weights_can_be_stored_and_loaded_again(assets):
-    cnn = digit_cnn(seed=5)
-    save_trained_cnn(weights_file("digits"), cnn, {"note": "untrained"})
-    assert same_weights(cnn.state_dict(), load_trained_cnn("digits").state_dict())
-    assert trained_facts("digits") == {"note": "untrained"}
-
-
-def test_missing_weights_are_named(assets):
-    weights_file("mnist").unlink()
-    with pytest.raises(FileNotFoundError, match=r"digit_cnn_mnist.safetensors is missing"):
-        load_trained_cnn("mnist")
-
-
-def test_truncated_weights_are_refused(assets):
-    path = weights_file("digits")
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(StorageError, match=r"digit_cnn_digits.safetensors is truncated"):
-        load_trained_cnn("digits")
-
-
-def test_altered_weights_are_refused(assets):
-    path = weights_file("digits")
-    content = bytearray(path.read_bytes())
-    content[-1000] ^= 64
-    path.write_bytes(content)
-    with pytest.raises(StorageError, match=r"digit_cnn_digits.safetensors was altered"):
-        load_trained_cnn("digits")
-
-
-def test_an_altered_accuracy_is_refused(assets):
-    path, fact = weights_file("digits"), str(trained_facts("digits")["accuracy_on_5000"]).encode()
-    content = path.read_bytes()
-    path.write_bytes(content.replace(fact, fact[:-1] + b"9", 1))
-    assert path.read_bytes() != content
-    with pytest.raises(StorageError, match=r"digit_cnn_digits.safetensors was altered"):
-        trained_facts("digits")
 
 
 def test_augmented_images_are_still_images(digits):

@@ -1,0 +1,123 @@
+"""Measure a CNN on labelled images (chapter 3, *A CNN that can be converted*)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from snnlib.cnn.threads import one_thread
+from snnlib.data import Digits
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How a CNN does on labelled images.
+
+    Attributes
+    ----------
+    accuracy : float
+        Share of right predictions.
+    predictions : Tensor [N]
+        int64, the class of the highest output.
+    confusion : Tensor [C, C]
+        int64, images of each true class (row) by predicted class (column).
+    """
+
+    accuracy: float
+    predictions: Tensor
+    confusion: Tensor
+
+
+@torch.no_grad()
+def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
+    """Predict every image of ``digits`` and compare with its label.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+    digits : Digits
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        Where the images do not fit the network.
+    """
+    check_fit(cnn, digits)
+    predictions = outputs(cnn, digits.images).argmax(1)
+    confusion = confusion_counts(digits.labels, predictions, len(digits.class_names))
+    accuracy = (predictions == digits.labels).double().mean().item()
+    return Evaluation(accuracy, predictions, confusion)
+
+
+@one_thread()
+@torch.no_grad()
+def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = 500) -> Tensor:
+    """Outputs of a network that only predicts, batch by batch; its mode is kept.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+    images : Tensor [N, C, H, W]
+    batch_size : int
+        [images]
+
+    Returns
+    -------
+    Tensor [N, classes]
+    """
+    training = cnn.training
+    cnn.eval()
+    try:
+        return torch.cat([cnn(batch) for batch in images.split(batch_size)])
+    finally:
+        cnn.train(training)
+
+
+def confusion_counts(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
+    """How often each true class was predicted as each class.
+
+    Parameters
+    ----------
+    labels, predictions : Tensor [N]
+        int64; an undecided prediction (-1) is counted in no cell.
+    classes : int
+        C
+
+    Returns
+    -------
+    Tensor [C, C]
+        int64, true class (row) by predicted class (column).
+    """
+    decided = predictions >= 0
+    cells = labels[decided] * classes + predictions[decided]
+    return torch.bincount(cells, minlength=classes**2).view(classes, classes)
+
+
+def check_fit(cnn: nn.Module, digits: Digits) -> None:
+    """Raise unless one image passes through ``cnn`` and gives an output per class.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+    digits : Digits
+
+    Raises
+    ------
+    ValueError
+        For images of another shape or another number of outputs.
+    """
+    shape = list(digits.images.shape[1:])
+    try:
+        classes = outputs(cnn, digits.images[:1]).shape[1:]
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"images of shape {shape} do not fit the network: {reason}") from error
+    if classes != (len(digits.class_names),):
+        raise ValueError(
+            f"the network gives {list(classes)} outputs for {len(digits.class_names)} classes; "
+            "end it with nn.Linear(..., number of classes)."
+        )
