@@ -247,7 +247,7 @@ def test_a_recording_goes_on_beyond_the_exact_steps_too():
 
 
 def test_more_steps_than_float64_holds_are_refused(monkeypatch, snn, digits):
-    monkeypatch.setattr("snnlib.spiking.network.EXACT_UNITS_WIDE", 2**25)
+    monkeypatch.setattr("snnlib.spiking.layer.EXACT_UNITS_WIDE", 2**25)
     most = snn.wide().exact_steps
     with pytest.raises(ValueError, match=f"steps is {most + 1}; potentials are exact for {most}"):
         simulate(snn, digits, steps=most + 1)

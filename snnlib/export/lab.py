@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from snnlib.cnn.graph import INPUT
 from snnlib.cnn.models import pair
 from snnlib.spiking.fixed_point import EXACT_UNITS, WEIGHT_BITS, on_grid
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
 
 MAGIC = b"snn-lab\0"
@@ -182,7 +183,7 @@ def _number_faults(layer: SpikingLayer, shape: torch.Size) -> list[str]:
     if not _is_whole(weight) or weight.abs().max() >= 2**WEIGHT_BITS:
         faults.append(f"has weights that are no 16-bit multiples on its {grid}; use convert")
     # what one step adds at most: the clock engine's currents are exact in float32 up to here
-    elif layer.largest_potential(1) - layer.largest_potential(0) > EXACT_UNITS:
+    elif layer.largest_current > EXACT_UNITS:
         faults.append("can receive more in one step than float32 holds exactly; use convert")
     if not layer.spiking:
         return faults
@@ -218,7 +219,7 @@ def _describe(layer: SpikingLayer, shape: torch.Size, start: int, count: int) ->
         "pools": [_window(pool) for pool in pools],
         "synapse": _describe_synapse(rest),
         "weights": [start, count],
-        "largest_current": int(layer.largest_potential(1) - layer.largest_potential(0)),
+        "largest_current": int(layer.largest_current),
         "reset": layer.neuron.reset_rule if layer.spiking else None,
     }
     for name in ("threshold", "initial") if layer.spiking else ():

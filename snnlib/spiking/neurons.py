@@ -47,7 +47,35 @@ def if_step(
     return spikes, v
 
 
-class IFNeuron(nn.Module):
+class Population(nn.Module):
+    """Neurons that remember their potential between calls.
+
+    Attributes
+    ----------
+    v : Tensor [N, ...] or None
+        Membrane potential; None before the first step.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v: Tensor | None = None
+
+    def reset(self) -> None:
+        """Forget the potential; the next call starts anew."""
+        self.v = None
+
+    def keep(self, images: Tensor) -> None:
+        """Go on with the images of a mask [N] only.
+
+        Parameters
+        ----------
+        images : Tensor [N]
+            bool
+        """
+        self.v = None if self.v is None else self.v[images]
+
+
+class IFNeuron(Population):
     """A population of IF neurons that remembers its potential between calls.
 
     The same rule as ``if_step``, updating the potential in place for speed.
@@ -84,21 +112,6 @@ class IFNeuron(nn.Module):
         self.wide = wide
         self.register_buffer("threshold", torch.as_tensor(threshold, dtype=torch.float32))
         self.register_buffer("initial", self.threshold * initial_potential)
-        self.v: Tensor | None = None
-
-    def reset(self) -> None:
-        """Forget the potential; the next call starts from the initial one."""
-        self.v = None
-
-    def keep(self, images: Tensor) -> None:
-        """Go on with the images of a mask [N] only.
-
-        Parameters
-        ----------
-        images : Tensor [N]
-            bool
-        """
-        self.v = None if self.v is None else self.v[images]
 
     def forward(self, current: Tensor) -> Tensor:
         """One time step.
@@ -126,28 +139,10 @@ class IFNeuron(nn.Module):
         return spikes
 
 
-class Integrator(nn.Module):
+class Integrator(Population):
     """Neurons that never spike: the potential itself, in float64, is what they say."""
 
     wide = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.v: Tensor | None = None
-
-    def reset(self) -> None:
-        """Forget the potential; the next call starts from zero."""
-        self.v = None
-
-    def keep(self, images: Tensor) -> None:
-        """Go on with the images of a mask [N] only.
-
-        Parameters
-        ----------
-        images : Tensor [N]
-            bool
-        """
-        self.v = None if self.v is None else self.v[images]
 
     def forward(self, current: Tensor) -> Tensor:
         """One time step.

@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from torch import Tensor, nn
 
 from snnlib.cnn.tracing import trace
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork, neuron_text, synapse_text
+from snnlib.spiking.describing import neuron_text, synapse_text
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,11 @@ def conversion_report(cnn: nn.Module, snn: SpikingNetwork) -> ConversionReport:
     missing = [stage.name for stage in graph.stages if stage.name not in names]
     if missing:
         raise ValueError(f"snn has no layer {missing[0]}; give the cnn that it was converted from.")
-    shapes, fan_outs = snn.shapes(), snn.fan_outs()
+    wiring = snn.wiring()
+    fan_outs = wiring.total_fan_outs
     layers = [
-        _layer_report(layer, shapes[layer.name].numel(), fan_outs.get(layer.name))
-        for layer in snn.layers
+        _layer_report(layer, wiring.shapes[layer.name].numel(), fan_outs.get(layer.name))
+        for layer in wiring.layers
     ]
     return ConversionReport(tuple(layers), graph.folded, graph.dropped, snn.exact_steps)
 

@@ -20,7 +20,8 @@ from snnlib.data import Digits
 from snnlib.simulation import Encoder, simulate
 from snnlib.spiking.conversion import convert
 from snnlib.spiking.encoding import ConstantEncoder
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, MaxPooling
 from snnlib.study.experiments import PIECES, LayerErrors, Measurement, Pair
 

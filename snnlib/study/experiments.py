@@ -45,7 +45,8 @@ from snnlib.engines.clock import exact_arithmetic
 from snnlib.simulation import Encoder, check_steps, decide
 from snnlib.spiking.conversion import per_neuron, with_spiking_pools
 from snnlib.spiking.encoding import LEVELS, ConstantEncoder, PoissonEncoder, rate_levels
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, MaxPooling
 
 PIECES = ("rounding", "clipping", "quantisation", "unevenness", "reset", "noise")

@@ -193,7 +193,7 @@ def test_auto_takes_the_event_engine_for_spikes_only(snn, digits, value, engine)
 
 
 def test_more_steps_than_are_exact_are_refused(monkeypatch, snn, digits):
-    monkeypatch.setattr("snnlib.spiking.network.EXACT_UNITS_WIDE", 2**25)
+    monkeypatch.setattr("snnlib.spiking.layer.EXACT_UNITS_WIDE", 2**25)
     most = snn.wide().exact_steps
     with pytest.raises(ValueError, match=f"steps is {most + 1}; potentials are exact for {most}"):
         simulate(snn, digits, steps=most + 1, engine="event")

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from snnlib.cnn.graph import INPUT, ChannelScale
 from snnlib.cnn.models import pair
 from snnlib.spiking.encoding import pixel_keys
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork, weight_of
+from snnlib.spiking.layer import SpikingLayer, weight_of
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import MaxPooling
 
 WIDTH = 32  # neurons to a word of spikes, see lanes.py
@@ -317,7 +318,7 @@ class _Maker:
     def __init__(self, layer: SpikingLayer, layouts, shapes, dtype, constant: bool) -> None:
         self.layer, self.dtype, self.neuron_shape = layer, dtype, tuple(shapes[layer.name])
         self.shape, self.units = _maps(shapes[layer.name]), 2.0**layer.fraction_bits
-        fan_outs = [fan_out for _, fan_out in layer.fan_outs(shapes)]
+        fan_outs = layer.fan_outs(shapes)
         self.routes = [
             _Route(path, layouts[source], self.shape, fan_out.numpy(), self.units)
             for (source, path), fan_out in zip(layer.paths, fan_outs, strict=True)
