@@ -24,7 +24,8 @@ from snnlib import (
     simulate,
 )
 from snnlib.engines import clock
-from snnlib.simulation import SimulationResult, decide
+from snnlib.simulation import SimulationResult
+from snnlib.spiking.decisions import decide
 
 
 def inputs_of(encoder, images, steps):
