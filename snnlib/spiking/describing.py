@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 from snnlib.spiking.layer import SpikingLayer
 from snnlib.spiking.network_file import kind_of
@@ -67,6 +67,19 @@ def neuron_text(layer: SpikingLayer) -> str:
         return f"max pooling ({layer.neuron.rule})"
     if not layer.spiking:
         return "accumulates"
-    low, high = layer.neuron.threshold.min().item(), layer.neuron.threshold.max().item()
-    threshold = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
-    return f"spikes at {threshold}, reset {layer.neuron.reset_rule}"
+    return f"spikes at {range_text(layer.neuron.threshold)}, reset {layer.neuron.reset_rule}"
+
+
+def range_text(values: Tensor) -> str:
+    """The smallest and the largest value, or the one that there is.
+
+    Parameters
+    ----------
+    values : Tensor
+
+    Returns
+    -------
+    str
+    """
+    low, high = values.min().item(), values.max().item()
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"

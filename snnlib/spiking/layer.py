@@ -217,6 +217,23 @@ class SpikingLayer(nn.Module):
         return next(iter((*self.parameters(), *self.buffers()))).device
 
 
+def parts(path: nn.Sequential) -> tuple[list[nn.AvgPool2d], list[nn.Module]]:
+    """What a synapse consists of.
+
+    Parameters
+    ----------
+    path : nn.Sequential
+
+    Returns
+    -------
+    pools, rest : list of nn.Module
+        The pools in front, and what follows them.
+    """
+    ops = list(path)
+    first = next((i for i, op in enumerate(ops) if not isinstance(op, nn.AvgPool2d)), len(ops))
+    return ops[:first], ops[first:]
+
+
 def weight_of(path: nn.Sequential) -> Tensor | None:
     """The weights of a synapse; None if it only pools.
 

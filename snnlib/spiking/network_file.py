@@ -132,11 +132,11 @@ def _build(facts: dict, i: int, tensors: dict[str, Tensor]) -> SpikingLayer:
     bias = tensors.get(f"{i}.bias")
     layer = SpikingLayer(
         facts["name"],
-        _build_path(facts["synapse"]),
+        nn.Sequential(*map(_build_op, facts["synapse"])),
         _build_neuron(facts, i, tensors),
         facts["fraction_bits"],
         sources=tuple(facts.get("sources", ())),
-        shortcuts=tuple(_build_path(path) for path in facts.get("shortcuts", ())),
+        shortcuts=[nn.Sequential(*map(_build_op, ops)) for ops in facts.get("shortcuts", ())],
         bias=None if bias is None else bias.double().div(units).float(),
         scale=tensors.get(f"{i}.scale"),
     )
@@ -148,7 +148,7 @@ def _build(facts: dict, i: int, tensors: dict[str, Tensor]) -> SpikingLayer:
 
 def _build_neuron(facts: dict, i: int, tensors: dict[str, Tensor]) -> nn.Module:
     if facts.get("max_pooling"):
-        return MaxPooling(_build_op(dict(facts["pool"])), facts["max_pooling"])
+        return MaxPooling(_build_op(facts["pool"]), facts["max_pooling"])
     if not facts["reset"]:
         return Integrator()
     neuron = IFNeuron(tensors[f"{i}.threshold"], reset=facts["reset"])
@@ -156,11 +156,8 @@ def _build_neuron(facts: dict, i: int, tensors: dict[str, Tensor]) -> nn.Module:
     return neuron
 
 
-def _build_path(ops: list[dict]) -> nn.Sequential:
-    return nn.Sequential(*(_build_op(dict(op)) for op in ops))
-
-
 def _build_op(facts: dict) -> nn.Module:
-    made_of, _ = _KINDS[facts.pop("kind")]
-    arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in facts.items()}
-    return made_of(**arguments, **({"bias": False} if made_of in WEIGHTED else {}))
+    made_of, names = _KINDS[facts["kind"]]
+    values = (tuple(v) if isinstance(v, list) else v for v in map(facts.get, names))
+    bias = {"bias": False} if made_of in WEIGHTED else {}
+    return made_of(**dict(zip(names, values, strict=True)), **bias)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from snnlib.cnn.models import pair
+
 RESETS = ("subtract", "zero")
 MAX_POOLING = ("exact", "gate", "or")
 
@@ -267,11 +269,8 @@ class MaxPooling(nn.Module):
         """
         size = shape[1 + axis]
         count = self.pool(torch.zeros(1, *shape)).shape[2 + axis]
-        pool = self.pool
-        kernel, stride, padding, dilation = (
-            value if isinstance(value, int) else value[axis]
-            for value in (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
-        )
+        sizes = self.pool.kernel_size, self.pool.stride, self.pool.padding, self.pool.dilation
+        kernel, stride, padding, dilation = (pair(size)[axis] for size in sizes)
         begin = torch.arange(count)[:, None, None] * stride - padding
         covered = begin + torch.arange(kernel)[:, None] * dilation  # [windows, kernel, 1]
         return (covered == torch.arange(size)).any(1)

@@ -13,6 +13,7 @@ from snnlib.engines.event.plan import (
     WIDTH,
     Accumulate,
     Gather,
+    Laid,
     Layout,
     Maximum,
     Neurons,
@@ -77,16 +78,15 @@ class _Maker:
         # (C, H, W); a linear layer's neurons are channels of one place
         self.shape = (*self.neuron_shape, 1, 1)[:3]
         self.units = 2.0**layer.fraction_bits
+        paths = zip(layer.paths, wiring.fan_outs[layer.name], strict=True)
         self.routes = [
             Route(path, layouts[source], self.shape, fan_out.numpy(), self.units)
-            for (source, path), fan_out in zip(
-                layer.paths, wiring.fan_outs[layer.name], strict=True
-            )
+            for (source, path), fan_out in paths
             if not (constant and source == INPUT)  # then it is a current
         ]
         self.sources = tuple(s for s in layer.sources if not (constant and s == INPUT))
 
-    def make(self) -> Gather | Scatter | Accumulate | Maximum:
+    def make(self) -> Laid:
         """By what suits the kernel: a tile is a place, or a whole row of places."""
         if not self.routes:
             return Accumulate(self.sources, self.neurons(*self._one_tile()))

@@ -4,8 +4,7 @@ import torch
 from torch import nn
 
 from snnlib.cnn.graph import INPUT, ChannelScale
-from snnlib.engines.event.routes import parts
-from snnlib.spiking.layer import SpikingLayer, weight_of
+from snnlib.spiking.layer import SpikingLayer, parts, weight_of
 from snnlib.spiking.network import Wiring
 from snnlib.spiking.neurons import MaxPooling
 
@@ -52,10 +51,8 @@ def _fault(layer: SpikingLayer, path: nn.Sequential, source: str, before: torch.
     if isinstance(layer.neuron, MaxPooling):
         return _max_fault(layer.neuron, source)
     pools, rest = parts(path)
-    if any(not isinstance(pool, nn.AvgPool2d) or pool.divisor_override != 1 for pool in pools):
-        return "has operations in an order that the event engine does not know"
-    if any(pool.ceil_mode for pool in pools):
-        return "pools over cut-off windows"
+    if any(pool.divisor_override != 1 or pool.ceil_mode for pool in pools):
+        return "has pools that average or cut off windows"
     if not _is_known(rest, before, single=len(layer.sources) == 1):
         return "has a synapse that the event engine does not know"
     weight = weight_of(path)

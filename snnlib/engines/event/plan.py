@@ -112,11 +112,21 @@ class Neurons:
 
 
 @dataclass(frozen=True)
-class Gather:
-    """A layer for the kernel ``gather``, whose arguments these are."""
+class Laid:
+    """A layer laid out: neurons, and the layers whose spikes arrive."""
 
     sources: tuple[str, ...]
     neurons: Neurons
+
+
+class Accumulate(Laid):
+    """A layer for the kernel ``accumulate``: its input is a current."""
+
+
+@dataclass(frozen=True)
+class Gather(Laid):
+    """A layer for the kernel ``gather``, whose arguments these are."""
+
     routes: Routes
     windows: tuple[np.ndarray, np.ndarray, np.ndarray, int]
     weights: np.ndarray
@@ -124,30 +134,18 @@ class Gather:
 
 
 @dataclass(frozen=True)
-class Scatter:
+class Scatter(Laid):
     """A layer for the kernel ``scatter``, whose arguments these are."""
 
-    sources: tuple[str, ...]
-    neurons: Neurons
     routes: Routes
     weights: np.ndarray
     shape: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Accumulate:
-    """A layer for the kernel ``accumulate``: its input is a current."""
-
-    sources: tuple[str, ...]
-    neurons: Neurons
-
-
-@dataclass(frozen=True)
-class Maximum:
+class Maximum(Laid):
     """A layer for the kernel ``maximum``: it pools."""
 
-    sources: tuple[str, ...]
-    neurons: Neurons
     routes: Routes
     inputs: int  # bits of the layer before
 
@@ -162,7 +160,7 @@ class Plan:
         (C, H, W) of one image.
     pixel_keys : array [words * WIDTH]
         int32, the encoder's, padded to whole words.
-    layers : list of Gather, Scatter, Accumulate or Maximum
+    layers : list of Laid
         In order.
     driven : tuple of str
         The layers that receive a constant input, as a current.
@@ -170,7 +168,7 @@ class Plan:
 
     input_shape: torch.Size
     pixel_keys: np.ndarray
-    layers: list[Gather | Scatter | Accumulate | Maximum]
+    layers: list[Laid]
     driven: tuple[str, ...]
 
     @property

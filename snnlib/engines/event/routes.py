@@ -8,24 +8,7 @@ from torch import Tensor, nn
 from snnlib.cnn.graph import ChannelScale
 from snnlib.cnn.models import pair
 from snnlib.engines.event.plan import WIDTH, Layout, Routes, padded
-
-
-def parts(synapse: nn.Sequential) -> tuple[list[nn.Module], list[nn.Module]]:
-    """What a synapse consists of.
-
-    Parameters
-    ----------
-    synapse : nn.Sequential
-
-    Returns
-    -------
-    pools, rest : list of nn.Module
-        The pools in front, and what follows them.
-    """
-    ops, ends = list(synapse), (nn.Conv2d, nn.Linear, nn.Flatten, ChannelScale)
-    weighted = [i for i, op in enumerate(ops) if isinstance(op, ends)]
-    split = weighted[0] if weighted else len(ops)
-    return ops[:split], ops[split:]
+from snnlib.spiking.layer import parts
 
 
 @dataclass(frozen=True)
@@ -67,13 +50,9 @@ def joined(tables: list[Table]) -> Table:
     columns: dict[str, list] = {name: [] for name in Table.__dataclass_fields__}
     bits = cells = weights = 0
     for table in tables:
-        columns["bits"].append(table.bits + bits)
-        columns["cell"].append(table.cell + cells)
-        columns["row"].append(table.row + weights)
-        columns["low"].append(table.low + cells)
-        columns["high"].append(table.high + cells)
-        for name in ("shift", "fan_out", "weights"):
-            columns[name].append(getattr(table, name))
+        before = {"bits": bits, "cell": cells, "row": weights, "low": cells, "high": cells}
+        for name, column in columns.items():
+            column.append(getattr(table, name) + before.get(name, 0))
         bits += len(table.fan_out)
         cells += table.cells
         weights += table.weights.size
