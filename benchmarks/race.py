@@ -71,7 +71,7 @@ def engine_pieces(
     if batch > ALONE:
         run = partial(simulate, steps=steps, encoder=encoder, engine=name, batch_size=batch)
         return [lambda: run(snn, digits).predictions[-1]]
-    run = ENGINES[name](snn, steps=steps, encoder=encoder)
+    run = ENGINES[name].prepare(snn, steps=steps, encoder=encoder)
     places = torch.arange(len(digits)).split(1)
     return [partial(last_decision, run, digits.images[place], place) for place in places]
 

@@ -21,7 +21,8 @@ from snnlib.data import Digits, load_digits
 from snnlib.simulation import Recording, SimulationResult, StepReport, record, simulate
 from snnlib.spiking.conversion import ConversionError, convert
 from snnlib.spiking.encoding import ConstantEncoder, PoissonEncoder
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, if_step
 from snnlib.spiking.report import ConversionReport, LayerReport, conversion_report
 from snnlib.storage import StorageError

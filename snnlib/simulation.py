@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 import torch
@@ -11,15 +11,14 @@ from tqdm.auto import tqdm
 
 from snnlib.cnn.evaluating import confusion_counts
 from snnlib.data import Digits, check_images
-from snnlib.engines import Run, StepOutput, clock, event
+from snnlib.engines import Engine, Prepared, Run, StepOutput, clock, event
 from snnlib.engines.clock import exact_arithmetic
-from snnlib.spiking.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.spiking.decisions import UNDECIDED, decide, lead
+from snnlib.spiking.encoding import Encoder, PoissonEncoder
 from snnlib.spiking.network import SpikingNetwork
 
-Encoder = PoissonEncoder | ConstantEncoder
 Stop = Callable[[Tensor], Tensor]
-ENGINES = {"clock": clock.prepare, "event": event.prepare}
-UNDECIDED = -1
+ENGINES: dict[str, Engine] = {"clock": clock, "event": event}
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class SimulationResult:
     confusion : Tensor [T, C, C]
         int64, true class (row) by decision (column); undecided images are in no column.
     spike_counts : dict of str to Tensor [T]
-        int64, spikes of all images in each step, by layer; "input" is missing when the
-        input is a constant current, the output when it only accumulates.
+        int64, spikes of all images in each step, of "input" and then of each layer in order;
+        "input" is missing when it is a constant current, the output when it only accumulates.
     synaptic_operations : Tensor [T]
         int64, additions caused by the spikes of each step, over all images: every spike
         times its fan-out.
@@ -192,8 +191,8 @@ def simulate(
     """
     check_steps(steps)
     _check_run(snn, digits, batch_size)
-    name = _choose_engine(engine, snn, encoder, digits)
-    run = ENGINES[name](snn, steps=steps, encoder=encoder, drops=stop is not None)
+    options = {"steps": steps, "encoder": encoder, "drops": stop is not None}
+    name, run = _prepare(engine, snn, digits, **options)
     tally = _Tally(digits, steps, snn.readout)
     with tqdm(total=steps * len(digits), desc="image steps", disable=not progress) as bar:
         for places in torch.arange(len(digits)).split(batch_size):
@@ -272,52 +271,6 @@ def record(
             trace.add(stream(step))
     snn.reset()
     return trace.recording(image)
-
-
-@torch.no_grad()
-def decide(counts: Tensor, potential: Tensor, readout: str) -> Tensor:
-    """Decisions from output spikes and potentials, as ``simulate`` states them.
-
-    Parameters
-    ----------
-    counts : Tensor [N, C]
-        Output spikes so far.
-    potential : Tensor [N, C]
-        Output potential after the step.
-    readout : str
-        "spikes" or "potential".
-
-    Returns
-    -------
-    Tensor [N]
-        int64, -1 undecided.
-    """
-    if readout == "potential":
-        return potential.argmax(1)
-    most = counts.max(1, keepdim=True).values
-    tied = torch.where(counts == most, potential, -torch.inf)
-    return torch.where(most.squeeze(1) > 0, tied.argmax(1), UNDECIDED)
-
-
-@torch.no_grad()
-def lead(counts: Tensor, potential: Tensor, readout: str) -> Tensor:
-    """By how much the decision leads: its evidence less that of the second best class.
-
-    Parameters
-    ----------
-    counts, potential, readout
-        As for ``decide``.
-
-    Returns
-    -------
-    Tensor [N]
-        float64 [threshold units], or [output spikes] for the readout "spikes".
-    """
-    evidence = (potential if readout == "potential" else counts).double()
-    if evidence.shape[1] == 1:
-        return torch.full((len(evidence),), torch.inf, dtype=torch.float64)
-    first, second = evidence.topk(2, dim=1).values.unbind(1)
-    return first - second
 
 
 class _Tally:
@@ -432,13 +385,15 @@ def _check_run(snn: SpikingNetwork, digits: Digits, batch_size: int) -> None:
         )
 
 
-def _choose_engine(engine: str, snn: SpikingNetwork, encoder: Encoder, digits: Digits) -> str:
+def _prepare(engine: str, snn: SpikingNetwork, digits: Digits, **options) -> tuple[str, Prepared]:
     """For "auto" the event engine wherever it can run: it was faster at every rate measured."""
     if engine not in ("auto", *ENGINES):
         raise ValueError(f'engine is {engine!r}; choose "auto" or one of {list(ENGINES)}.')
     if engine != "auto":
-        return engine
+        return engine, ENGINES[engine].prepare(snn, **options)
     if not event.numba_is_there():
         warnings.warn("numba is missing: the slower clock engine runs instead.", stacklevel=3)
-    fits = event.why_not(snn) is None and event.takes(encoder, digits.images[:1])
-    return "event" if fits else "clock"
+    if event.takes(options["encoder"], digits.images[:1]):
+        with suppress(event.EngineError):
+            return "event", event.prepare(snn, **options)
+    return "clock", clock.prepare(snn, **options)

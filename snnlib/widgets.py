@@ -16,9 +16,9 @@ from snnlib.cnn.balancing import activation_scales, normalize_weights
 from snnlib.cnn.evaluating import evaluate
 from snnlib.data import Digits
 from snnlib.live.widget import LiveLab  # noqa: F401 - chapters call it beside the sliders
-from snnlib.simulation import Encoder, SimulationResult, simulate
+from snnlib.simulation import SimulationResult, simulate
 from snnlib.spiking.conversion import convert
-from snnlib.spiking.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.spiking.encoding import ConstantEncoder, Encoder, PoissonEncoder
 from snnlib.spiking.neurons import MAX_POOLING, RESETS, MaxPooling, if_step
 from snnlib.study.early_exit import ExitCurve, MarginStop
 from snnlib.study.experiments import error_pieces

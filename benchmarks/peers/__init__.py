@@ -18,7 +18,8 @@ from types import ModuleType
 import torch
 from torch import Tensor, nn
 
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 
 NAMES = {  # module and package: what it calls itself
     "spikingjelly": "SpikingJelly",

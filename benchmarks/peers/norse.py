@@ -12,7 +12,8 @@ from norse.torch.module.snn import SNN, SNNCell
 from torch import Tensor, nn
 
 from peers import Peer, hidden, start, synapses, threshold, unit
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 
 MODES = ("single-step", "multi-step")
 DIFFERENCES = {

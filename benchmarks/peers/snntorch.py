@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from peers import Peer, hidden, require_subtract, start, synapses, threshold
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 
 MODES = ("single-step",)
 DIFFERENCES = {

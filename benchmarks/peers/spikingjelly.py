@@ -9,7 +9,8 @@ from spikingjelly.activation_based import functional, layer, neuron
 from torch import Tensor, nn
 
 from peers import Peer, hidden, require_subtract, start, synapses, threshold
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 
 MODES = ("single-step", "multi-step")
 DIFFERENCES = {

@@ -1,14 +1,13 @@
-"""Ways to run a spiking network.  All give the same spikes.
+"""Ways to run a spiking network.  All give the same spikes, and are called as `Engine` says."""
 
-An engine is a function `run(snn, images, *, steps, encoder, index)` that yields one
-`StepOutput` for each time step of one batch of images.  Whoever iterates may send it a
-mask [N] of the images that go on; the rest is dropped, and costs nothing more.
-"""
-
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import Tensor
+
+from snnlib.spiking.encoding import Encoder
+from snnlib.spiking.network import SpikingNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +21,8 @@ class StepOutput:
     potential : Tensor [N, classes]
         Output potential after the step [threshold units].
     spikes : dict of str to int
-        Spikes of the step by layer, summed over images and neurons; with "input",
-        unless the input is a constant current.
+        Spikes of the step, summed over images and neurons: of "input", unless it is a
+        constant current, and then of each layer that spikes, in order.
     synaptic_operations : int
         Additions that these spikes caused: each times its fan-out.
     """
@@ -35,3 +34,59 @@ class StepOutput:
 
 
 Run = Generator[StepOutput, Tensor | None, None]  # takes a mask, or None to keep every image
+Prepared = Callable[[Tensor, Tensor], Run]
+
+
+class Engine(Protocol):
+    """What each engine's module offers."""
+
+    def run(
+        self, snn: SpikingNetwork, images: Tensor, *, steps: int, encoder: Encoder, index: Tensor
+    ) -> Run:
+        """Simulate a batch of images from cleared potentials, step by step.
+
+        Parameters
+        ----------
+        snn : SpikingNetwork
+            Left with cleared potentials.
+        images : Tensor [N, C, H, W]
+        steps : int
+            At least 1.
+        encoder : PoissonEncoder or ConstantEncoder
+        index : Tensor [N]
+            Place of each image in its data set; its random spikes depend on it.
+
+        Yields
+        ------
+        StepOutput
+            One a step.  Whoever iterates may send a mask [N] of the images that go on; the
+            rest is dropped, and costs nothing more.
+
+        Raises
+        ------
+        ValueError
+            If ``steps`` is beyond what even float64 holds exactly.
+        """
+
+    def prepare(
+        self, snn: SpikingNetwork, *, steps: int, encoder: Encoder, drops: bool = False
+    ) -> Prepared:
+        """``run`` for many batches: the network is asked for its wiring once, as it is now.
+
+        Parameters
+        ----------
+        snn, steps, encoder
+            As for ``run``.
+        drops : bool
+            Masks will be sent.
+
+        Returns
+        -------
+        callable
+            ``run`` as a function of images [N, C, H, W] and index [N].
+
+        Raises
+        ------
+        ValueError
+            As ``run`` does.
+        """

@@ -4,44 +4,40 @@ Dense tensor operations, on the device that holds the network; the cost does not
 depend on how many spikes there are (chapter 8 counts what that wastes).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from snnlib.engines import Run, StepOutput
+from snnlib.cnn.graph import INPUT
+from snnlib.engines import Prepared, Run, StepOutput
+from snnlib.spiking.encoding import Encoder
 from snnlib.spiking.network import SpikingNetwork
 
 
-def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tensor) -> Run:
-    """Simulate a batch of images from cleared potentials, step by step.
+def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder: Encoder, index: Tensor) -> Run:
+    """``Engine.run``, on the device that holds the network and the images."""
+    yield from prepare(snn, steps=steps, encoder=encoder)(images, index)
 
-    Parameters
-    ----------
-    snn : SpikingNetwork
-        Left with cleared potentials.
-    images : Tensor [N, C, H, W]
-    steps : int
-        At least 1.
-    encoder : PoissonEncoder or ConstantEncoder
-    index : Tensor [N]
-        Place of each image in its data set; its random spikes depend on it.
 
-    Yields
-    ------
-    StepOutput
-        One a step.  A mask [N] of images that is sent back drops the others.
-
-    Raises
-    ------
-    ValueError
-        If ``steps`` is beyond what even float64 holds exactly.
-    """
+def prepare(snn: SpikingNetwork, *, steps: int, encoder: Encoder, drops: bool = False) -> Prepared:
+    """``Engine.prepare``; masks may be sent with ``drops`` or without."""
     snn = snn.exact_for(steps)
-    stream, fan_outs = encoder.stream(images, index), snn.fan_outs()
+    return partial(_steps, snn, snn.fan_outs(), steps, encoder)
+
+
+def _steps(
+    snn: SpikingNetwork,
+    fan_outs: dict[str, Tensor],
+    steps: int,
+    encoder: Encoder,
+    images: Tensor,
+    index: Tensor,
+) -> Run:
+    stream, current = encoder.stream(images, index), None
     counts = torch.zeros(len(images), 1, device=images.device)
-    current = None
     snn.reset()
     try:
         for step in range(steps):
@@ -52,8 +48,8 @@ def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tens
                 emitted = dict(snn.propagate(current))
             last, output = next(reversed(emitted.items()))
             counts = counts + (output if last.spiking else torch.zeros_like(output))
-            spikes = {layer.name: out for layer, out in emitted.items() if layer.spiking}
-            spikes |= {} if encoder.constant else {"input": x}
+            spikes = {} if encoder.constant else {INPUT: x}
+            spikes |= {layer.name: out for layer, out in emitted.items() if layer.spiking}
             kept = yield StepOutput(counts, last.v.clone(), *_tally(spikes, fan_outs))
             if kept is not None and not kept.all():
                 images, index, counts = images[kept], index[kept], counts[kept]
@@ -61,28 +57,6 @@ def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder, index: Tens
                 snn.keep(kept)
     finally:
         snn.reset()
-
-
-def prepare(
-    snn: SpikingNetwork, *, steps: int, encoder, drops: bool = False
-) -> Callable[[Tensor, Tensor], Run]:
-    """``run`` for many batches.
-
-    Parameters
-    ----------
-    snn : SpikingNetwork
-    steps : int
-    encoder : PoissonEncoder or ConstantEncoder
-        As for ``run``.
-    drops : bool
-        Masks will be sent; this engine needs no preparation for it.
-
-    Returns
-    -------
-    callable
-        ``run`` as a function of images [N, C, H, W] and index [N].
-    """
-    return lambda images, index: run(snn, images, steps=steps, encoder=encoder, index=index)
 
 
 def _tally(emitted: dict[str, Tensor], fan_outs: dict[str, Tensor]) -> tuple[dict[str, int], int]:

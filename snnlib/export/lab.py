@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from snnlib.cnn.graph import INPUT
 from snnlib.cnn.models import pair
 from snnlib.spiking.fixed_point import EXACT_UNITS, WEIGHT_BITS, on_grid
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer, parts
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
 
 MAGIC = b"snn-lab\0"
@@ -165,7 +166,7 @@ def _structure_faults(layer: SpikingLayer, shapes: dict[str, torch.Size], before
 
 def _is_known(synapse: nn.Sequential, shape: torch.Size) -> bool:
     """Whether a synapse is pools that add up, and at most one layer of weights after them."""
-    pools, rest = _parts(synapse)
+    pools, rest = parts(synapse)
     if not all(pool.divisor_override == 1 and not pool.ceil_mode for pool in pools):
         return False
     kinds = [type(op) for op in rest]
@@ -182,7 +183,7 @@ def _number_faults(layer: SpikingLayer, shape: torch.Size) -> list[str]:
     if not _is_whole(weight) or weight.abs().max() >= 2**WEIGHT_BITS:
         faults.append(f"has weights that are no 16-bit multiples on its {grid}; use convert")
     # what one step adds at most: the clock engine's currents are exact in float32 up to here
-    elif layer.largest_potential(1) - layer.largest_potential(0) > EXACT_UNITS:
+    elif layer.largest_current > EXACT_UNITS:
         faults.append("can receive more in one step than float32 holds exactly; use convert")
     if not layer.spiking:
         return faults
@@ -210,7 +211,7 @@ def _is_whole(values: Tensor) -> bool:
 
 def _describe(layer: SpikingLayer, shape: torch.Size, start: int, count: int) -> dict:
     """The header of a layer whose weights begin at number ``start``; integers are units."""
-    pools, rest = _parts(layer.synapse)
+    pools, rest = parts(layer.synapse)
     facts = {
         "name": layer.name,
         "shape": list(shape),
@@ -218,7 +219,7 @@ def _describe(layer: SpikingLayer, shape: torch.Size, start: int, count: int) ->
         "pools": [_window(pool) for pool in pools],
         "synapse": _describe_synapse(rest),
         "weights": [start, count],
-        "largest_current": int(layer.largest_potential(1) - layer.largest_potential(0)),
+        "largest_current": int(layer.largest_current),
         "reset": layer.neuron.reset_rule if layer.spiking else None,
     }
     for name in ("threshold", "initial") if layer.spiking else ():
@@ -241,13 +242,6 @@ def _describe_synapse(rest: list[nn.Module]) -> dict:
 def _window(op: nn.AvgPool2d | nn.Conv2d) -> dict[str, tuple[int, int]]:
     """Rows, then columns."""
     return {name: pair(getattr(op, name)) for name in ("kernel_size", "stride", "padding")}
-
-
-def _parts(synapse: nn.Sequential) -> tuple[list[nn.AvgPool2d], list[nn.Module]]:
-    """The pools in front, and what follows them."""
-    ops = list(synapse)
-    first = next((i for i, op in enumerate(ops) if not isinstance(op, nn.AvgPool2d)), len(ops))
-    return ops[:first], ops[first:]
 
 
 def _weight_units(layer: SpikingLayer) -> Tensor:

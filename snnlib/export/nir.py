@@ -37,7 +37,8 @@ from snnlib.cnn.graph import INPUT, ChannelScale
 from snnlib.cnn.models import WEIGHTED, pair
 from snnlib.export.nir_building import from_nir
 from snnlib.export.nir_structure import FORMAT, SPIKES_WHEN, NIRError, Node, nir_package
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from snnlib.export.nir_structure import (
 )
 from snnlib.spiking.conversion import POOL_FRACTION_BITS
 from snnlib.spiking.fixed_point import WEIGHT_BITS, fraction_bits, on_grid
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork, weight_of
+from snnlib.spiking.layer import SpikingLayer, weight_of
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import RESETS, IFNeuron, Integrator
 
 if TYPE_CHECKING:

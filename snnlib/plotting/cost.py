@@ -22,7 +22,8 @@ from snnlib.plotting.style import (
     layer_color,
     percent_axis,
 )
-from snnlib.simulation import UNDECIDED, SimulationResult
+from snnlib.simulation import SimulationResult
+from snnlib.spiking.decisions import UNDECIDED
 from snnlib.study.early_exit import ExitCurve, MarginStop, exit_curve, stopping_steps
 
 Point = tuple[float, float]  # synaptic operations, seconds

@@ -18,7 +18,8 @@ from snnlib.plotting.style import (
     bare,
     percent_axis,
 )
-from snnlib.simulation import UNDECIDED, Recording, SimulationResult
+from snnlib.simulation import Recording, SimulationResult
+from snnlib.spiking.decisions import UNDECIDED
 
 
 def plot_accuracy(

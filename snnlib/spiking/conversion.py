@@ -27,7 +27,8 @@ from snnlib.cnn.models import window_area
 from snnlib.cnn.scales import check_scales, input_factors
 from snnlib.cnn.tracing import trace
 from snnlib.spiking.fixed_point import fraction_bits, on_grid
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, check_max_pooling, check_reset
 
 __all__ = ["ConversionError", "convert"]

@@ -141,6 +141,9 @@ class ConstantEncoder:
         return lambda step: currents
 
 
+Encoder = PoissonEncoder | ConstantEncoder
+
+
 def rate_levels(images: Tensor, max_rate: float) -> Tensor:
     """The rates, on the grid that draws lie on.
 

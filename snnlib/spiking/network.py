@@ -1,253 +1,48 @@
-"""A spiking network and its state (chapter 4, *Images as spike trains*).
-
-Each layer is a synapse without memory (sum-pool, convolution or linear) and
-neurons with one potential each.  Weights are whole multiples of 2**-fraction_bits
-and spikes are 0 or 1, so every sum is exact: no order of additions, batch size or
-number of threads can change a spike.
-"""
+"""A spiking network and its state (chapter 4, *Images as spike trains*)."""
 
 import copy
-import math
-from collections.abc import Iterator, Mapping
-from functools import reduce
-from operator import add
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from snnlib.cnn.graph import INPUT, SYNAPTIC, ChannelScale, counting
-from snnlib.cnn.models import WEIGHTED, window_area
-from snnlib.spiking.fixed_point import EXACT_UNITS, EXACT_UNITS_WIDE, largest_sum
-from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling
-from snnlib.storage import StorageError, load_tensors, save_tensors
-
-_KINDS = {  # what a synapse is made of, and what must be stored to make it again
-    "sum_pool": (nn.AvgPool2d, ("kernel_size", "stride", "padding", "divisor_override")),
-    "conv": (
-        nn.Conv2d,
-        ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
-    ),
-    "linear": (nn.Linear, ("in_features", "out_features")),
-    "flatten": (nn.Flatten, ("start_dim", "end_dim")),
-    "shortcut": (ChannelScale, ("channels",)),
-    "max_pool": (nn.MaxPool2d, ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
-}
+from snnlib.cnn.graph import INPUT
+from snnlib.spiking.describing import table
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network_file import read_layers, write_layers
 
 Current = Tensor | dict[str, Tensor]
 
 
-class SpikingLayer(nn.Module):
-    """Synapses, then neurons.
+@dataclass(frozen=True, eq=False)
+class Wiring:
+    """How the neurons of a network are connected.
 
-    Parameters
+    Attributes
     ----------
-    name : str
-        Of the layer of the CNN that it stands for.
-    synapse : nn.Sequential
-        Maps spikes [N, ...] to currents [N, ...]; keeps no state.
-    neuron : IFNeuron, MaxPooling or Integrator
-        An Integrator for an output that only accumulates.
-    fraction_bits : int
-        k: weights, thresholds and currents are multiples of 2**-k.
-    sources : tuple of str
-        Whose spikes arrive: names of earlier layers or "input", first that of ``synapse``.
-        Empty: the layer before.
-    shortcuts : tuple of nn.Sequential
-        Further synapses, one for each further source; currents are summed.
-    bias : Tensor, optional
-        A current of every step; broadcasts against one image's neurons.
-    scale : Tensor [] or [C], optional
-        The activation of the CNN that one spike a step stands for; default 1.
+    layers : tuple of SpikingLayer
+        In order.
+    shapes : dict of str to torch.Size
+        Of one image's neurons, for "input" and each layer.
+    fan_outs : dict of str to list of Tensor
+        For each layer, and each of its ``paths``: the synapses that lead there from each
+        neuron of the source, in its shape.
     """
 
-    def __init__(
-        self,
-        name: str,
-        synapse: nn.Sequential,
-        neuron: IFNeuron | MaxPooling | Integrator,
-        fraction_bits: int,
-        *,
-        sources: tuple[str, ...] = (),
-        shortcuts: tuple[nn.Sequential, ...] = (),
-        bias: Tensor | None = None,
-        scale: Tensor | None = None,
-    ) -> None:
-        super().__init__()
-        self.name = name
-        self.synapse = synapse.requires_grad_(False)
-        self.neuron = neuron
-        self.fraction_bits = fraction_bits
-        self.sources = tuple(sources)
-        self.shortcuts = nn.ModuleList(shortcuts).requires_grad_(False)
-        self.register_buffer("bias", bias)
-        self.register_buffer("scale", torch.tensor(1.0) if scale is None else scale.float())
+    layers: tuple[SpikingLayer, ...]
+    shapes: dict[str, torch.Size]
+    fan_outs: dict[str, list[Tensor]]
 
     @property
-    def paths(self) -> list[tuple[str, nn.Sequential]]:
-        """(source, synapse) of everything that arrives."""
-        return list(zip(self.sources, (self.synapse, *self.shortcuts), strict=True))
-
-    @property
-    def weight(self) -> Tensor | None:
-        """The weights of the (first) convolution or linear layer; None for a pooling layer."""
-        return weight_of(self.synapse)
-
-    @property
-    def v(self) -> Tensor | None:
-        """Membrane potential of every neuron [N, ...]; None before the first step."""
-        return self.neuron.v
-
-    @property
-    def spiking(self) -> bool:
-        """Whether the layer gives spikes; an Integrator gives its potential."""
-        return not isinstance(self.neuron, Integrator)
-
-    def forward(self, *spikes: Tensor | None, given: Tensor | None = None) -> Tensor:
-        """One step of the layer.
-
-        Parameters
-        ----------
-        *spikes : Tensor [N, ...] or None
-            Of each source, in the order of ``sources``; None where it is in ``given``.
-        given : Tensor [N, ...], optional
-            The current from the input with the bias, see ``input_current``.
-
-        Returns
-        -------
-        Tensor [N, ...]
-            Spikes, or the potential, of this layer.
-        """
-        pairs = zip(self.paths, spikes, strict=True)
-        currents = [path(x) for (_, path), x in pairs if x is not None]
-        if given is None:
-            return self.neuron(self._with_bias(reduce(add, currents)))
-        return self.neuron(reduce(add, currents, given))
-
-    def input_current(self, x: Tensor) -> Tensor:
-        """What arrives from the input, with the bias; exact for spikes and currents.
-
-        A constant input is summed exactly and rounded once to the grid.
-
-        Parameters
-        ----------
-        x : Tensor [N, C, H, W]
-            Spikes 0 or 1, or pixels in [0, 1].
-
-        Returns
-        -------
-        Tensor [N, ...]
-            Multiples of 2**-k, in the dtype of ``x``.
-        """
-        paths = [path for source, path in self.paths if source == INPUT]
-        if torch.equal(x, x.round()):
-            return self._with_bias(reduce(add, [path(x) for path in paths]))
-        current = reduce(add, [copy.deepcopy(path).double()(x.double()) for path in paths])
-        grid = 2.0**self.fraction_bits
-        return self._with_bias((current * grid).round_().div_(grid).to(x.dtype))
-
-    @torch.no_grad()
-    def shape(self, shapes: Mapping[str, torch.Size]) -> torch.Size:
-        """The shape of one image's neurons.
-
-        Parameters
-        ----------
-        shapes : mapping of str to torch.Size
-            Of one image's neurons, for every source.
-
-        Returns
-        -------
-        torch.Size
-        """
-        source, path = self.paths[0]
-        x = path(torch.zeros(1, *shapes[source], device=self.device))
-        return (self.neuron.pool(x) if isinstance(self.neuron, MaxPooling) else x).shape[1:]
-
-    def fan_outs(self, shapes: Mapping[str, torch.Size]) -> list[tuple[str, Tensor]]:
-        """Synapses that lead here from each presynaptic neuron; fewer at the border.
-
-        Found as the gradient of the summed currents when every weight is one.
-
-        Parameters
-        ----------
-        shapes : mapping of str to torch.Size
-            Of one image's neurons, for every source.
-
-        Returns
-        -------
-        list of tuple
-            (source, Tensor in its shape), as in ``paths``.
-        """
-        if isinstance(self.neuron, MaxPooling):
-            (source,) = self.sources
-            return [(source, self.neuron.fan_out(shapes[source]).to(self.device))]
-        return [(source, self._fan_out(path, shapes[source])) for source, path in self.paths]
-
-    def _fan_out(self, path: nn.Sequential, shape: torch.Size) -> Tensor:
-        with torch.inference_mode(False), torch.enable_grad():
-            spikes = torch.zeros(1, *shape, device=self.device, requires_grad=True)
-            return torch.autograd.grad(counting(path)(spikes).sum(), spikes)[0][0]
-
-    @property
-    def exact_steps(self) -> int:
-        """For how many steps every potential of the layer is exact."""
-        units = 2.0**self.fraction_bits
-        limit = EXACT_UNITS_WIDE if self.neuron.wide else EXACT_UNITS
-        room = limit - self._threshold * units
-        return max(0, int(room // max(self._largest_current * units, 1.0)))
-
-    def largest_potential(self, steps: int) -> float:
-        """What no potential can exceed, of either sign, within so many steps.
-
-        Parameters
-        ----------
-        steps : int
-
-        Returns
-        -------
-        float
-            In units of 2**-k.
-        """
-        initial = self.neuron.initial.abs().max().item() if self.spiking else 0.0
-        start = max(initial, self._threshold)
-        return (start + self._largest_current * steps) * 2.0**self.fraction_bits
-
-    @property
-    def _threshold(self) -> float:
-        return self.neuron.threshold.max().item() if self.spiking else 0.0
-
-    @property
-    def _largest_current(self) -> float:
-        """No neuron can receive more than this in one step, of either sign."""
-        total = 0.0 if self.bias is None else self.bias.abs().max().item()
-        for _, path in self.paths:
-            pools = [op for op in path if isinstance(op, nn.AvgPool2d)]
-            pooled = math.prod(window_area(pool) for pool in pools)  # spikes that become one input
-            weight = weight_of(path)
-            total += pooled * (1.0 if weight is None else largest_sum(weight))
-        return total
-
-    def _with_bias(self, current: Tensor) -> Tensor:
-        return current if self.bias is None else current + self.bias
-
-    @property
-    def device(self) -> torch.device:
-        """Where the layer's tensors are."""
-        return next(iter((*self.parameters(), *self.buffers()))).device
-
-
-def weight_of(path: nn.Sequential) -> Tensor | None:
-    """The weights of a synapse; None if it only pools.
-
-    Parameters
-    ----------
-    path : nn.Sequential
-
-    Returns
-    -------
-    Tensor or None
-    """
-    return next((op.weight for op in path if isinstance(op, SYNAPTIC)), None)
+    def total_fan_outs(self) -> dict[str, Tensor]:
+        """Synapses that leave each neuron of "input" and each hidden layer, in its shape."""
+        totals = {}
+        for layer in self.layers:
+            for source, fan_out in zip(layer.sources, self.fan_outs[layer.name], strict=True):
+                totals[source] = totals.get(source, 0) + fan_out.double()
+        return totals
 
 
 class SpikingNetwork(nn.Module):
@@ -424,6 +219,19 @@ class SpikingNetwork(nn.Module):
             yield layer, x
 
     @torch.no_grad()
+    def wiring(self) -> Wiring:
+        """How the neurons are connected: all that an engine has to ask, once.
+
+        Returns
+        -------
+        Wiring
+        """
+        shapes, fan_outs = {INPUT: torch.Size(self.input_shape)}, {}
+        for layer in self.layers:
+            fan_outs[layer.name] = layer.fan_outs(shapes)
+            shapes[layer.name] = layer.shape(shapes)
+        return Wiring(tuple(self.layers), shapes, fan_outs)
+
     def shapes(self) -> dict[str, torch.Size]:
         """The shape of one image's neurons.
 
@@ -432,12 +240,8 @@ class SpikingNetwork(nn.Module):
         dict of str to torch.Size
             For "input" and each layer.
         """
-        shapes = {INPUT: torch.Size(self.input_shape)}
-        for layer in self.layers:
-            shapes[layer.name] = layer.shape(shapes)
-        return shapes
+        return self.wiring().shapes
 
-    @torch.no_grad()
     def fan_outs(self) -> dict[str, Tensor]:
         """How many synapses leave each neuron.
 
@@ -446,11 +250,7 @@ class SpikingNetwork(nn.Module):
         dict of str to Tensor
             For "input" and each hidden layer, in the shape of its neurons.
         """
-        shapes, totals = self.shapes(), {}
-        for layer in self.layers:
-            for source, fan_out in layer.fan_outs(shapes):
-                totals[source] = totals.get(source, 0) + fan_out.double()
-        return totals
+        return self.wiring().total_fan_outs
 
     def _count_step(self) -> None:
         if self._steps_left is None:
@@ -469,11 +269,7 @@ class SpikingNetwork(nn.Module):
         ----------
         path : str or Path
         """
-        tensors = {}
-        for i, layer in enumerate(self.layers):
-            tensors |= _tensors_of(layer, f"{i}.")
-        description = [_describe(layer) for layer in self.layers]
-        save_tensors(path, tensors, {"input_shape": self.input_shape, "layers": description})
+        write_layers(path, self.layers, self.input_shape)
 
     @staticmethod
     def load(path: str | Path) -> "SpikingNetwork":
@@ -494,17 +290,11 @@ class SpikingNetwork(nn.Module):
         StorageError
             For one that is truncated, altered or holds something else.
         """
-        tensors, facts = load_tensors(path)
-        if "layers" not in facts:
-            raise StorageError(f"{path} holds no spiking network; write one with snn.save(path).")
-        layers = [_build(facts_of, i, tensors) for i, facts_of in enumerate(facts["layers"])]
-        return SpikingNetwork(layers, tuple(facts["input_shape"]))
+        return SpikingNetwork(*read_layers(path))
 
     def __repr__(self) -> str:
-        width = max(7, *(len(layer.name) for layer in self.layers))
-        rows = [_row(layer, width) for layer in self.layers]
         head = f"SpikingNetwork, input {list(self.input_shape)}, readout {self.readout}"
-        return "\n".join([head, *rows, f"exact for {self.exact_steps} steps"])
+        return "\n".join([head, *table(self.layers), f"exact for {self.exact_steps} steps"])
 
 
 def _connect(layers: list[SpikingLayer]) -> None:
@@ -518,132 +308,3 @@ def _connect(layers: list[SpikingLayer]) -> None:
         if layer.name in before:
             raise ValueError(f"two layers are named {layer.name}; give each its own name.")
         before.append(layer.name)
-
-
-def _tensors_of(layer: SpikingLayer, start: str) -> dict[str, Tensor]:
-    """A layer's tensors in a file; weights and biases in whole units."""
-    units = 2.0**layer.fraction_bits
-    tensors = {f"{start}scale": layer.scale}
-    for name, path in _named_paths(layer, start):
-        if weight_of(path) is not None:
-            tensors[name] = (weight_of(path).double() * units).to(torch.int16)
-    if layer.bias is not None:
-        tensors[f"{start}bias"] = (layer.bias.double() * units).to(torch.int32)
-    if layer.spiking:
-        tensors[f"{start}threshold"] = layer.neuron.threshold
-        tensors[f"{start}initial"] = layer.neuron.initial
-    return tensors
-
-
-def _named_paths(layer: SpikingLayer, start: str) -> list[tuple[str, nn.Sequential]]:
-    """The name of each path's weights in a file, and the path."""
-    shortcuts = [(f"{start}shortcut{j}", path) for j, path in enumerate(layer.shortcuts)]
-    return [(f"{start}weight", layer.synapse), *shortcuts]
-
-
-def _describe(layer: SpikingLayer) -> dict:
-    """The text that stands for a layer in a file, next to its tensors."""
-    neuron, is_pool = layer.neuron, isinstance(layer.neuron, MaxPooling)
-    return {
-        "name": layer.name,
-        "fraction_bits": layer.fraction_bits,
-        "reset": neuron.reset_rule if isinstance(neuron, IFNeuron) else None,
-        "synapse": [_describe_op(op) for op in layer.synapse],
-        "sources": list(layer.sources),
-        "shortcuts": [[_describe_op(op) for op in path] for path in layer.shortcuts],
-        "max_pooling": neuron.rule if is_pool else None,
-        "pool": _describe_op(neuron.pool) if is_pool else None,
-    }
-
-
-def _describe_op(op: nn.Module) -> dict:
-    kind = next(kind for kind, (made_of, _) in _KINDS.items() if isinstance(op, made_of))
-    return {"kind": kind, **{key: getattr(op, key) for key in _KINDS[kind][1]}}
-
-
-def _build(facts: dict, i: int, tensors: dict[str, Tensor]) -> SpikingLayer:
-    """A layer from its text and its tensors, `{i}.weight` and so on."""
-    units = 2.0 ** facts["fraction_bits"]
-    bias = tensors.get(f"{i}.bias")
-    layer = SpikingLayer(
-        facts["name"],
-        _build_path(facts["synapse"]),
-        _build_neuron(facts, i, tensors),
-        facts["fraction_bits"],
-        sources=tuple(facts.get("sources", ())),
-        shortcuts=tuple(_build_path(path) for path in facts.get("shortcuts", ())),
-        bias=None if bias is None else bias.double().div(units).float(),
-        scale=tensors.get(f"{i}.scale"),
-    )
-    for name, path in _named_paths(layer, f"{i}."):
-        if weight_of(path) is not None:
-            weight_of(path).copy_(tensors[name].float() / units)
-    return layer
-
-
-def _build_neuron(facts: dict, i: int, tensors: dict[str, Tensor]) -> nn.Module:
-    if facts.get("max_pooling"):
-        return MaxPooling(_build_op(dict(facts["pool"])), facts["max_pooling"])
-    if not facts["reset"]:
-        return Integrator()
-    neuron = IFNeuron(tensors[f"{i}.threshold"], reset=facts["reset"])
-    neuron.initial = tensors[f"{i}.initial"]
-    return neuron
-
-
-def _build_path(ops: list[dict]) -> nn.Sequential:
-    return nn.Sequential(*(_build_op(dict(op)) for op in ops))
-
-
-def _build_op(facts: dict) -> nn.Module:
-    made_of, _ = _KINDS[facts.pop("kind")]
-    arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in facts.items()}
-    return made_of(**arguments, **({"bias": False} if made_of in WEIGHTED else {}))
-
-
-def _row(layer: SpikingLayer, width: int) -> str:
-    """One line of the table that a network prints as."""
-    text = f"  {layer.name:<{width}} {synapse_text(layer):<25} {neuron_text(layer):<28}"
-    is_pool = isinstance(layer.neuron, MaxPooling)
-    return text.rstrip() if is_pool else f"{text} grid 2**-{layer.fraction_bits}"
-
-
-def synapse_text(layer: SpikingLayer) -> str:
-    """What a layer's synapses are made of, in a few words.
-
-    Parameters
-    ----------
-    layer : SpikingLayer
-
-    Returns
-    -------
-    str
-    """
-    if isinstance(layer.neuron, MaxPooling):
-        return "max_pool"
-    main = ", ".join(_describe_op(op)["kind"] for op in layer.synapse)
-    others = [
-        f" + {', '.join(_describe_op(op)['kind'] for op in path)} from {source}"
-        for source, path in layer.paths[1:]
-    ]
-    return "".join([main, *others, " + bias" if layer.bias is not None else ""])
-
-
-def neuron_text(layer: SpikingLayer) -> str:
-    """What a layer's neurons do, in a few words.
-
-    Parameters
-    ----------
-    layer : SpikingLayer
-
-    Returns
-    -------
-    str
-    """
-    if isinstance(layer.neuron, MaxPooling):
-        return f"max pooling ({layer.neuron.rule})"
-    if not layer.spiking:
-        return "accumulates"
-    low, high = layer.neuron.threshold.min().item(), layer.neuron.threshold.max().item()
-    threshold = f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
-    return f"spikes at {threshold}, reset {layer.neuron.reset_rule}"

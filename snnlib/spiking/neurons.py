@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from snnlib.cnn.models import pair
+
 RESETS = ("subtract", "zero")
 MAX_POOLING = ("exact", "gate", "or")
 
@@ -47,7 +49,35 @@ def if_step(
     return spikes, v
 
 
-class IFNeuron(nn.Module):
+class Population(nn.Module):
+    """Neurons that remember their potential between calls.
+
+    Attributes
+    ----------
+    v : Tensor [N, ...] or None
+        Membrane potential; None before the first step.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.v: Tensor | None = None
+
+    def reset(self) -> None:
+        """Forget the potential; the next call starts anew."""
+        self.v = None
+
+    def keep(self, images: Tensor) -> None:
+        """Go on with the images of a mask [N] only.
+
+        Parameters
+        ----------
+        images : Tensor [N]
+            bool
+        """
+        self.v = None if self.v is None else self.v[images]
+
+
+class IFNeuron(Population):
     """A population of IF neurons that remembers its potential between calls.
 
     The same rule as ``if_step``, updating the potential in place for speed.
@@ -84,21 +114,6 @@ class IFNeuron(nn.Module):
         self.wide = wide
         self.register_buffer("threshold", torch.as_tensor(threshold, dtype=torch.float32))
         self.register_buffer("initial", self.threshold * initial_potential)
-        self.v: Tensor | None = None
-
-    def reset(self) -> None:
-        """Forget the potential; the next call starts from the initial one."""
-        self.v = None
-
-    def keep(self, images: Tensor) -> None:
-        """Go on with the images of a mask [N] only.
-
-        Parameters
-        ----------
-        images : Tensor [N]
-            bool
-        """
-        self.v = None if self.v is None else self.v[images]
 
     def forward(self, current: Tensor) -> Tensor:
         """One time step.
@@ -126,28 +141,10 @@ class IFNeuron(nn.Module):
         return spikes
 
 
-class Integrator(nn.Module):
+class Integrator(Population):
     """Neurons that never spike: the potential itself, in float64, is what they say."""
 
     wide = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.v: Tensor | None = None
-
-    def reset(self) -> None:
-        """Forget the potential; the next call starts from zero."""
-        self.v = None
-
-    def keep(self, images: Tensor) -> None:
-        """Go on with the images of a mask [N] only.
-
-        Parameters
-        ----------
-        images : Tensor [N]
-            bool
-        """
-        self.v = None if self.v is None else self.v[images]
 
     def forward(self, current: Tensor) -> Tensor:
         """One time step.
@@ -272,11 +269,8 @@ class MaxPooling(nn.Module):
         """
         size = shape[1 + axis]
         count = self.pool(torch.zeros(1, *shape)).shape[2 + axis]
-        pool = self.pool
-        kernel, stride, padding, dilation = (
-            value if isinstance(value, int) else value[axis]
-            for value in (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
-        )
+        sizes = self.pool.kernel_size, self.pool.stride, self.pool.padding, self.pool.dilation
+        kernel, stride, padding, dilation = (pair(size)[axis] for size in sizes)
         begin = torch.arange(count)[:, None, None] * stride - padding
         covered = begin + torch.arange(kernel)[:, None] * dilation  # [windows, kernel, 1]
         return (covered == torch.arange(size)).any(1)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields
 from torch import Tensor, nn
 
 from snnlib.cnn.tracing import trace
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork, neuron_text, synapse_text
+from snnlib.spiking.describing import neuron_text, range_text, synapse_text
+from snnlib.spiking.layer import SpikingLayer, weight_of
+from snnlib.spiking.network import SpikingNetwork
 
 
 @dataclass(frozen=True)
@@ -117,31 +119,26 @@ def conversion_report(cnn: nn.Module, snn: SpikingNetwork) -> ConversionReport:
     missing = [stage.name for stage in graph.stages if stage.name not in names]
     if missing:
         raise ValueError(f"snn has no layer {missing[0]}; give the cnn that it was converted from.")
-    shapes, fan_outs = snn.shapes(), snn.fan_outs()
+    wiring = snn.wiring()
+    fan_outs = wiring.total_fan_outs
     layers = [
-        _layer_report(layer, shapes[layer.name].numel(), fan_outs.get(layer.name))
-        for layer in snn.layers
+        _layer_report(layer, wiring.shapes[layer.name].numel(), fan_outs.get(layer.name))
+        for layer in wiring.layers
     ]
     return ConversionReport(tuple(layers), graph.folded, graph.dropped, snn.exact_steps)
 
 
 def _layer_report(layer: SpikingLayer, count: int, fan_out: Tensor | None) -> LayerReport:
-    weights = sum(op.weight.numel() for _, path in layer.paths for op in path if _has_weight(op))
-    biases = 0 if layer.bias is None else layer.bias.numel()
-    low, high = layer.scale.min().item(), layer.scale.max().item()
+    parameters = [layer.bias, *(weight_of(path) for _, path in layer.paths)]
     return LayerReport(
         name=layer.name,
         synapses=synapse_text(layer),
         neurons=neuron_text(layer),
         count=count,
-        scale=f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}",
+        scale=range_text(layer.scale),
         fan_out=0 if fan_out is None else int(fan_out.max()),
-        parameters=weights + biases,
+        parameters=sum(values.numel() for values in parameters if values is not None),
     )
-
-
-def _has_weight(op: nn.Module) -> bool:
-    return getattr(op, "weight", None) is not None
 
 
 def _cells(layer: LayerReport) -> tuple[str, ...]:

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from snnlib.cnn.balancing import activation_scales
-from snnlib.simulation import Encoder
-from snnlib.spiking.encoding import ConstantEncoder
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.encoding import ConstantEncoder, Encoder
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.study.experiments import PIECES, LayerErrors, Pair, by_channel
 from snnlib.study.suggestion import Suggestion, suggest
 

@@ -42,10 +42,12 @@ from snnlib.cnn.graph import INPUT, Graph, Stage, counting
 from snnlib.cnn.tracing import trace
 from snnlib.data import check_images
 from snnlib.engines.clock import exact_arithmetic
-from snnlib.simulation import Encoder, check_steps, decide
+from snnlib.simulation import check_steps
 from snnlib.spiking.conversion import per_neuron, with_spiking_pools
-from snnlib.spiking.encoding import LEVELS, ConstantEncoder, PoissonEncoder, rate_levels
-from snnlib.spiking.network import SpikingLayer, SpikingNetwork
+from snnlib.spiking.decisions import decide
+from snnlib.spiking.encoding import LEVELS, ConstantEncoder, Encoder, PoissonEncoder, rate_levels
+from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, MaxPooling
 
 PIECES = ("rounding", "clipping", "quantisation", "unevenness", "reset", "noise")

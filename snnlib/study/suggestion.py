@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from snnlib.cnn.balancing import activation_scales
 from snnlib.data import Digits
-from snnlib.simulation import Encoder, simulate
+from snnlib.simulation import simulate
 from snnlib.spiking.conversion import convert
 from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, MaxPooling

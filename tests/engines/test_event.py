@@ -28,12 +28,13 @@ from torch import nn
 from snnlib import (
     ConstantEncoder,
     PoissonEncoder,
+    SpikingNetwork,
     convert,
     load_digits,
     simulate,
 )
 from snnlib.engines import event
-from snnlib.engines.event import kernels, lanes
+from snnlib.engines.event import batch, kernels, lanes
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -130,8 +131,8 @@ def test_the_chunk_of_time_changes_nothing(monkeypatch, snn, example_snn, digits
     for network in (snn, example_snn):
         whole = simulate(network, digits[:9], steps=20, engine="event")
         with monkeypatch.context() as patch:
-            patch.setattr(event, "CHUNK", chunk)
-            patch.setattr(event, "CHUNK_OF_FEW", chunk)
+            patch.setattr(batch, "CHUNK", chunk)
+            patch.setattr(batch, "CHUNK_OF_FEW", chunk)
             assert same_result(simulate(network, digits[:9], steps=20, engine="event"), whole)
 
 
@@ -166,7 +167,7 @@ def test_an_output_beyond_32_bits_is_exact():
 @pytest.mark.parametrize("name", ["example", "percentile", "constant"])
 def test_potentials_of_64_bits_give_the_same(conversions, monkeypatch, digits, name):
     snn, encoder = conversions[name]
-    monkeypatch.setattr("snnlib.engines.event.plan.LARGEST", 0)
+    monkeypatch.setattr("snnlib.engines.event.layout.LARGEST", 0)
     assert_same(snn, digits.images[:3], steps=20, encoder=encoder)
 
 
@@ -192,7 +193,7 @@ def test_auto_takes_the_event_engine_for_spikes_only(snn, digits, value, engine)
 
 
 def test_more_steps_than_are_exact_are_refused(monkeypatch, snn, digits):
-    monkeypatch.setattr("snnlib.spiking.network.EXACT_UNITS_WIDE", 2**25)
+    monkeypatch.setattr("snnlib.spiking.layer.EXACT_UNITS_WIDE", 2**25)
     most = snn.wide().exact_steps
     with pytest.raises(ValueError, match=f"steps is {most + 1}; potentials are exact for {most}"):
         simulate(snn, digits, steps=most + 1, engine="event")
@@ -216,14 +217,17 @@ def linear_of(weight):
     return op
 
 
+POOL = nn.AvgPool2d(2, divisor_override=1)
+
+
 @pytest.mark.parametrize(
     ("place", "ops"),
     [
-        (1, [nn.AvgPool2d(2, divisor_override=1), nn.ReflectionPad2d(1)]),
-        (1, [nn.AvgPool2d(2)]),
-        (1, [nn.AvgPool2d(2, divisor_override=1, ceil_mode=True)]),
-        (1, [nn.Conv2d(4, 4, 2, padding=1, padding_mode="circular", bias=False)]),
-        (2, [nn.Flatten(2), nn.Linear(1, 3, bias=False)]),
+        (1, [POOL, nn.ReflectionPad2d(1), POOL, POOL]),
+        (1, [nn.AvgPool2d(4)]),
+        (1, [nn.AvgPool2d(4, divisor_override=1, ceil_mode=True)]),
+        (1, [nn.Conv2d(4, 4, 6, padding=1, padding_mode="circular", bias=False)]),
+        (1, [POOL, POOL, nn.Flatten(2), nn.Linear(1, 1, bias=False)]),
         (2, [nn.Flatten(), linear_of(4.0)]),
     ],
 )
@@ -234,6 +238,17 @@ def test_a_synapse_that_cannot_be_expressed_is_refused_and_auto_avoids_it(place,
     with pytest.raises(ValueError, match=f'layer {name} .*; use engine="clock"'):
         event.prepare(snn, steps=3, encoder=PoissonEncoder())
     assert event.why_not(snn)
+    digits = three_classes(random_images(0, 2, (1, 6, 6)))
+    assert simulate(snn, digits, steps=2).engine == "clock"
+
+
+def test_simulate_asks_the_network_for_its_wiring_once(monkeypatch, snn, digits):
+    asked, wiring = [], SpikingNetwork.wiring
+    monkeypatch.setattr(SpikingNetwork, "wiring", lambda snn: asked.append(snn) or wiring(snn))
+    for engine in ("auto", "event", "clock"):
+        simulate(snn, digits[:4], steps=2, engine=engine, batch_size=2)
+        assert asked == [snn]
+        asked.clear()
 
 
 def test_auto_takes_the_event_engine(snn, digits):
@@ -254,8 +269,9 @@ FIRST_CALL = """
 import torch
 from snnlib import PoissonEncoder, convert, digit_cnn
 from snnlib.engines import event
+from snnlib.engines.event import compiling
 
-event.PATIENCE = 0.0
+compiling.PATIENCE = 0.0
 event.prepare(convert(digit_cnn()), steps=1, encoder=PoissonEncoder())
 """
 
@@ -337,7 +353,7 @@ def test_memory_grows_neither_with_steps_nor_with_images():
 
 
 def test_whole_numbers_are_what_the_plan_holds(snn):
-    plan = event.make_plan(snn, 40, constant=False)
+    plan = event.make_plan(snn.wiring(), 40, constant=False)
     for layer in plan.layers:
         assert layer.neurons.thresholds.dtype == np.int32
         assert layer.neurons.initial.dtype == np.int32

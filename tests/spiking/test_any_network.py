@@ -297,7 +297,7 @@ def test_both_engines_give_the_same_where_the_image_reaches_several_layers(encod
 
 @pytest.mark.parametrize("encoder", [PoissonEncoder(0.9), ConstantEncoder()])
 def test_both_engines_give_the_same_in_64_bits(monkeypatch, encoder):
-    monkeypatch.setattr("snnlib.engines.event.plan.LARGEST", 0)
+    monkeypatch.setattr("snnlib.engines.event.layout.LARGEST", 0)
     snn = convert(deep_cnn(0), input_shape=SHAPE)
     assert_same(snn, random_images(0, 3, SHAPE), steps=20, encoder=encoder)
 

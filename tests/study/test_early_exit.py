@@ -18,7 +18,7 @@ from snnlib import (
     simulate,
     stopping_steps,
 )
-from snnlib.simulation import lead
+from snnlib.spiking.decisions import lead
 
 ENGINES = ("clock", "event")
 
