@@ -12,6 +12,7 @@ from collections.abc import Callable
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
+import traitlets
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -224,13 +225,19 @@ def _trace(currents: Tensor, threshold: float, reset: str) -> Tensor:
     return torch.tensor(rows).T
 
 
+class _Picture(ipywidgets.Image):
+    """An image with a title for screen readers, as there is no alt; that needs a description."""
+
+    description = traitlets.Unicode().tag(sync=True)  # without it, JupyterLab shows an error
+
+
 def _panel(alt: str, draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywidgets.VBox:
     """Controls above a picture of the figure that `draw(**values)` returns, anew at each change.
 
     Not an `Output` widget: to that nbclient replies on the socket on which it waits for the
     end of the cell, and sometimes misses it. A picture also changes without flicker.
     """
-    picture = ipywidgets.Image(format="png", tooltip=alt)  # it has no alt, and a title is next
+    picture = _Picture(format="png", tooltip=alt)
     trouble = ipywidgets.HTML()
 
     def redraw() -> None:

@@ -53,6 +53,7 @@ def controls_of(panel) -> dict[str, ipywidgets.Widget]:
     *controls, trouble, picture = panel.children
     assert isinstance(picture, ipywidgets.Image)
     assert picture.tooltip
+    assert picture.get_state()["description"] == ""  # or JupyterLab could not show the tooltip
     assert trouble.value == ""
     return {control.description: control for control in controls}
 
