@@ -4,10 +4,15 @@ Each function returns a widget that redraws one figure of `snnlib.plotting`; the
 rendered book shows that figure for one setting instead.
 """
 
+import html
+import io
+import threading
+from collections.abc import Callable
+
 import ipywidgets
 import matplotlib.pyplot as plt
 import torch
-from IPython.display import display
+import traitlets
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -22,6 +27,11 @@ from snnlib.spiking.encoding import ConstantEncoder, Encoder, PoissonEncoder
 from snnlib.spiking.neurons import MAX_POOLING, RESETS, MaxPooling, if_step
 from snnlib.study.early_exit import ExitCurve, MarginStop
 from snnlib.study.experiments import error_pieces
+
+SHARPNESS = 2  # pixels of a picture for one of the page, for screens that have as many
+
+# JupyterLab may handle changes in threads of their own, and pyplot is not made for two
+_one_at_a_time = threading.RLock()
 
 
 def neuron_slider(inputs: Tensor, weights: Tensor) -> ipywidgets.Widget:
@@ -43,6 +53,7 @@ def neuron_slider(inputs: Tensor, weights: Tensor) -> ipywidgets.Widget:
     look = {"step": 0.125, "readout_format": ".3f", "continuous_update": False}
     first = weights[0].item()
     return _panel(
+        "Input spikes, membrane potential and output spikes of a neuron",
         draw,
         weight=ipywidgets.FloatSlider(first, min=-1, max=1, description="weight w₁", **look),
         threshold=ipywidgets.FloatSlider(1, min=0.25, max=2, description="threshold", **look),
@@ -80,7 +91,7 @@ def percentile_slider(
         description="percentile",
         continuous_update=False,
     )
-    return _panel(draw, percentile=percentile)
+    return _panel("Activations, and accuracy over 20 steps", draw, percentile=percentile)
 
 
 def spike_image_slider(image: Tensor) -> ipywidgets.Widget:
@@ -93,6 +104,7 @@ def spike_image_slider(image: Tensor) -> ipywidgets.Widget:
 
     rate = {"min": 0.05, "max": 1, "step": 0.05, "continuous_update": False}
     return _panel(
+        "An image, and its spikes at three steps",
         draw,
         max_rate=ipywidgets.FloatSlider(0.4, description="max_rate", **rate),
         seed=ipywidgets.IntSlider(0, 0, 99, description="seed", continuous_update=False),
@@ -103,7 +115,11 @@ def confusion_slider(result: SimulationResult, class_names: tuple[str, ...]) -> 
     """Chapter 6: the confusion chart after the time step that the slider chooses."""
     steps = len(result.accuracy)
     step = ipywidgets.IntSlider(steps, 1, steps, description="time step", continuous_update=False)
-    return _panel(lambda step: plotting.plot_confusion_at(result, class_names, step), step=step)
+    return _panel(
+        "Confusion chart after a time step",
+        lambda step: plotting.plot_confusion_at(result, class_names, step),
+        step=step,
+    )
 
 
 def pieces_slider(
@@ -132,6 +148,7 @@ def pieces_slider(
     inputs = {"random spikes": PoissonEncoder(1.0), "constant current": ConstantEncoder()}
     late = {"continuous_update": False}
     return _panel(
+        f"Rates of {layer} against activations, and the pieces of their difference",
         draw,
         percentile=ipywidgets.SelectionSlider(
             options=(50, 80, 90, 95, 99, 99.9, 100), value=99, description="percentile", **late
@@ -161,7 +178,9 @@ def exit_slider(
         stop.margin, min=-2, max=1.4, step=0.05, description="margin", continuous_update=False
     )
     return _panel(
-        lambda margin: plotting.plot_exit(curves, result, MarginStop(margin)), margin=margin
+        "Accuracy against time steps, and when the images stop at the margin",
+        lambda margin: plotting.plot_exit(curves, result, MarginStop(margin)),
+        margin=margin,
     )
 
 
@@ -187,7 +206,7 @@ def pool_slider(rates: Tensor, *, steps: int = 24) -> ipywidgets.Widget:
         for i, rate in enumerate(rates.tolist(), start=1)
     }
     seed = ipywidgets.IntSlider(4, 0, 99, description="seed", continuous_update=False)
-    return _panel(draw, **sliders, seed=seed)
+    return _panel("Spike counts of three max pools over time", draw, **sliders, seed=seed)
 
 
 def _pooled(inputs: Tensor, rule: str) -> Tensor:
@@ -206,13 +225,63 @@ def _trace(currents: Tensor, threshold: float, reset: str) -> Tensor:
     return torch.tensor(rows).T
 
 
-def _panel(draw, **controls: ipywidgets.Widget) -> ipywidgets.Widget:
-    """Controls above the figure that `draw(**values)` returns, drawn anew at each change."""
+class _Picture(ipywidgets.Image):
+    """An image with a title for screen readers, as there is no alt; that needs a description."""
 
-    def show(**values) -> None:
-        figure: Figure = draw(**values)
-        display(figure)
-        plt.close(figure)
+    description = traitlets.Unicode().tag(sync=True)  # without it, JupyterLab shows an error
 
-    picture = ipywidgets.interactive_output(show, controls)
-    return ipywidgets.VBox([*controls.values(), picture])
+
+def _panel(alt: str, draw: Callable[..., Figure], **controls: ipywidgets.Widget) -> ipywidgets.VBox:
+    """Controls above a picture of the figure that `draw(**values)` returns, anew at each change.
+
+    Not an `Output` widget: to that nbclient replies on the socket on which it waits for the
+    end of the cell, and sometimes misses it. A picture also changes without flicker.
+    """
+    picture = _Picture(format="png", tooltip=alt)
+    trouble = ipywidgets.HTML()
+
+    def redraw() -> None:
+        figure = _drawn(draw, {name: control.value for name, control in controls.items()})
+        picture.layout.width = f"{figure.get_figwidth() * figure.dpi:.0f}px"
+        picture.value = _png(figure)
+
+    def on_change(_: object) -> None:
+        with _one_at_a_time:
+            try:
+                redraw()
+            except Exception as error:
+                _show_trouble(picture, trouble, f"{type(error).__name__}: {error}")
+            else:
+                _show_trouble(picture, trouble, "")
+
+    with _one_at_a_time:
+        redraw()  # an error here is raised: there is no picture yet
+    for control in controls.values():
+        control.observe(on_change, "value")
+    return ipywidgets.VBox([*controls.values(), trouble, picture])
+
+
+def _show_trouble(picture: ipywidgets.Image, trouble: ipywidgets.HTML, text: str) -> None:
+    """Say what went wrong, in place of a picture of other values; or nothing."""
+    trouble.value = text and f'<pre role="alert">{html.escape(text)}</pre>'
+    picture.layout.visibility = "hidden" if text else "visible"
+
+
+def _drawn(draw: Callable[..., Figure], values: dict[str, object]) -> Figure:
+    """The figure that `draw` returns, closed; if it fails, what it had begun is closed too."""
+    before = set(plt.get_fignums())
+    try:
+        figure = draw(**values)
+    except Exception:
+        for number in set(plt.get_fignums()) - before:
+            plt.close(number)
+        raise
+    plt.close(figure)  # else the notebook would show it once more
+    return figure
+
+
+def _png(figure: Figure) -> bytes:
+    """The figure's whole page, so that a picture keeps its size from one change to the next."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=SHARPNESS * figure.dpi)
+    return file.getvalue()
