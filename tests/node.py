@@ -66,9 +66,9 @@ class Node:
 
 
 def simulate_in_lab(node: Node, document: bytes, image: Tensor, **options: Any) -> dict:
-    """What `simulate` of core.mjs gives for one image [C, H, W]."""
-    network = Call("core", "readNetwork", (document,))
-    return node.call("core", "simulate", network, image.flatten(), options)
+    """What `simulate` of simulation.mjs gives for one image [C, H, W]."""
+    network = Call("network", "readNetwork", (document,))
+    return node.call("simulation", "simulate", network, image.flatten(), options)
 
 
 def in_pythons_order(rows: np.ndarray, shape: tuple[int, ...]) -> Tensor:

@@ -51,7 +51,7 @@ class LabError(ValueError):
 
 
 def lab_network(snn: SpikingNetwork) -> bytes:
-    """A network as one document for ``readNetwork`` of ``snnlib/live/core.mjs``.
+    """A network as one document for ``readNetwork`` of ``snnlib/live/network.mjs``.
 
     Parameters
     ----------

@@ -9,8 +9,10 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 MODULES = (
-    *("core.mjs", "drawing.mjs", "address.mjs", "neuron.mjs"),  # pure
-    *("painting.mjs", "dom.mjs", "pad.mjs", "controls.mjs", "views.mjs", "inquiry.mjs", "lab.mjs"),
+    *("network.mjs", "encoding.mjs", "synapses.mjs", "simulation.mjs", "neuron.mjs"),  # pure
+    *("drawing.mjs", "address.mjs"),  # pure
+    *("painting.mjs", "dom.mjs", "pad.mjs", "controls.mjs", "views.mjs", "inquiry.mjs"),
+    *("lab.mjs", "mount.mjs"),
 )
 STYLE = "lab.css"
 IMPORT = re.compile(r"^import\b[^;]*;\n", re.MULTILINE)

@@ -2,7 +2,7 @@
 //
 // Nothing is known beforehand: every answer is computed from runs of this digit, here.
 
-import { simulate } from "./core.mjs";
+import { simulate } from "./simulation.mjs";
 import { button, element, freshId, note, panel, say } from "./dom.mjs";
 
 const SEEDS = 20;

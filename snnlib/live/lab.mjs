@@ -5,35 +5,13 @@
 // milliseconds, so nothing is kept up to date by halves.
 
 import { readAddress, writeAddress } from "./address.mjs";
-import { readNetwork, reluRates, rowOf, simulate } from "./core.mjs";
-import { drawPanel, settingsPanel, startFilm, timePanel } from "./controls.mjs";
-import { element } from "./dom.mjs";
+import { startFilm } from "./controls.mjs";
 import { pixelsOf } from "./drawing.mjs";
-import { questionsPanel, seedsPanel } from "./inquiry.mjs";
+import { readNetwork } from "./network.mjs";
 import { ratesUntil } from "./neuron.mjs";
 import { arrange, layerColour, ramp, readColours } from "./painting.mjs";
-import {
-  answerPanel,
-  decisionPanel,
-  mapsPanel,
-  neuronPanel,
-  rasterPanel,
-  ratesPanel,
-} from "./views.mjs";
+import { reluRates, rowOf, simulate } from "./simulation.mjs";
 
-const PANELS = {
-  draw: drawPanel,
-  answer: answerPanel,
-  time: timePanel,
-  settings: settingsPanel,
-  maps: mapsPanel,
-  neuron: neuronPanel,
-  raster: rasterPanel,
-  decision: decisionPanel,
-  rates: ratesPanel,
-  seeds: seedsPanel,
-  questions: questionsPanel,
-};
 const STANDARD = {
   ...{ digit: 7, label: 7, pixels: null, steps: 40, threshold: 1, rate: 0.4, seed: 0 },
   ...{ step: 40, layer: null, neuron: null, mean: true },
@@ -49,12 +27,12 @@ const SPEECH_DELAY = 400; // [ms], or a drag of a slider would flood a screen re
  * given: {network: Uint8Array of `lab_network`, samples: [{label, index, pixels}], settings,
  * panels, sliders, layers}.  Throws NetworkError.
  */
-class Lab {
+export class Lab {
   constructor(root, given) {
     this.root = root;
     this.network = readNetwork(given.network);
     this.samples = given.samples;
-    this.panels = given.panels ?? Object.keys(PANELS);
+    this.panels = given.panels;
     this.sliders = given.sliders ?? Object.keys(LIMITS);
     this.limits = LIMITS;
     this.keepsAddress = given.keepsAddress ?? true;
@@ -300,170 +278,3 @@ class Lab {
     this.changed.add("colours").add("image");
   }
 }
-
-// ---- on a page
-
-/** Put a lab into an element; a network that cannot be read leaves a message instead. */
-export function mount(host, given) {
-  let lab;
-  try {
-    lab = build(host, given);
-  } catch (error) {
-    host.append(
-      element(
-        "div",
-        { role: "alert", class: "snn-lab-error" },
-        `The live lab cannot start. ${error.message}`,
-      ),
-    );
-    host.dataset.mounted = "error";
-    return null;
-  }
-  host.lab = lab;
-  host.dataset.mounted = "lab";
-  lab.root.dataset.state = "ready";
-  return lab;
-}
-
-function build(host, given) {
-  const label = given.label ?? "Live lab";
-  const root = element("section", { class: "snn-lab", "aria-label": label });
-  const lab = new Lab(root, given);
-  host.append(root);
-  root.dataset.panels = lab.panels.join(" ");
-  lab.readTheme();
-  lab.run();
-  lab.chooseNeuron();
-  lab.parts = lab.panels.map((name) => PANELS[name](lab));
-  root.append(...lab.parts.map((part) => part.element));
-  lab.readAddress();
-  lab.refresh();
-  const stops = [
-    watchTheme(lab),
-    watchSize(lab),
-    watchSight(lab),
-    watchAddress(lab),
-    keepKeys(lab),
-  ];
-  lab.destroy = () => {
-    lab.play(false);
-    stops.forEach((stop) => stop());
-    Object.values(lab.timers).forEach(clearTimeout);
-  };
-  return lab;
-}
-
-function repaint(lab) {
-  lab.frame ??= requestAnimationFrame(() => lab.refresh());
-}
-
-function watchTheme(lab) {
-  const again = () => {
-    lab.readTheme();
-    repaint(lab);
-  };
-  const observer = new MutationObserver(again);
-  const attributeFilter = ["data-theme", "data-jp-theme-light", "data-jp-theme-name"];
-  for (const target of [document.documentElement, document.body]) {
-    observer.observe(target, { attributes: true, attributeFilter });
-  }
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  dark.addEventListener("change", again);
-  return () => {
-    observer.disconnect();
-    dark.removeEventListener("change", again);
-  };
-}
-
-/** JupyterLab makes a lab before it shows it: only then are there sizes and colours. */
-function watchSize(lab) {
-  const observer = new ResizeObserver(() => {
-    lab.readTheme();
-    repaint(lab);
-  });
-  observer.observe(lab.root);
-  return () => observer.disconnect();
-}
-
-/** Off screen the film pauses and nothing is drawn. */
-function watchSight(lab) {
-  const observer = new IntersectionObserver(([{ isIntersecting }]) => {
-    lab.visible = isIntersecting;
-    if (isIntersecting) repaint(lab);
-    else lab.play(false);
-  });
-  observer.observe(lab.root);
-  return () => observer.disconnect();
-}
-
-function watchAddress(lab) {
-  const again = () => {
-    lab.readAddress();
-    repaint(lab);
-  };
-  addEventListener("hashchange", again);
-  return () => removeEventListener("hashchange", again);
-}
-
-/** JupyterLab takes arrow keys from outputs; these are for the lab's sliders. */
-function keepKeys(lab) {
-  const keep = (event) => {
-    const theirs =
-      event.ctrlKey || event.metaKey || event.altKey || ["Tab", "Escape"].includes(event.key);
-    if (!theirs) event.stopPropagation();
-  };
-  lab.root.addEventListener("keydown", keep);
-  return () => lab.root.removeEventListener("keydown", keep);
-}
-
-// ---- where labs come from
-
-function bytesOf(text) {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-}
-
-/** What the page hands over; where that is broken, no network, which the lab then says. */
-function givenTo(host) {
-  try {
-    return JSON.parse(host.querySelector('script[type="application/json"]').textContent);
-  } catch {
-    return { network: "", samples: [] };
-  }
-}
-
-function mountHost(host) {
-  const given = givenTo(host);
-  const samples = given.samples.map((sample) => ({ ...sample, pixels: bytesOf(sample.pixels) }));
-  let network = new Uint8Array(0);
-  try {
-    network = bytesOf(given.network);
-  } catch {
-    // no base64 at all: the empty file says so below
-  }
-  mount(host, { ...given, network, samples });
-}
-
-/** Every lab that the book's directive left on this page. */
-if (typeof document !== "undefined") {
-  document.querySelectorAll(".snn-lab-host:not([data-mounted])").forEach(mountHost);
-}
-
-/** The widget of JupyterLab (anywidget): the same lab, its state shared with Python. */
-function render({ model, el }) {
-  const host = element("div", { class: "snn-lab-host" });
-  el.append(host);
-  const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-  const samples = model
-    .get("samples")
-    .map((sample) => ({ ...sample, pixels: bytes(sample.pixels) }));
-  const onChange = ({ settings, image, answer }) => {
-    const { pixels, ...plain } = settings;
-    model.set({ settings: plain, pixels: new DataView(image.slice().buffer), answer });
-    model.save_changes();
-  };
-  const given = { ...model.get("options"), network: bytes(model.get("network")), samples };
-  const lab = mount(host, { ...given, keepsAddress: false, onChange });
-  return () => lab?.destroy();
-}
-
-export default { render };

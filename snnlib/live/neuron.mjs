@@ -1,8 +1,10 @@
 // One neuron of the lab looked at closely: its inputs, their weights, its potential.
 //
-// Pure functions on what core.mjs reads and records.
+// Pure functions on what network.mjs reads and simulation.mjs records.
 
-import { placesOf, pooledRow, rowOf } from "./core.mjs";
+import { placesOf } from "./network.mjs";
+import { rowOf } from "./simulation.mjs";
+import { pooledRow } from "./synapses.mjs";
 
 /**
  * The synapses onto one neuron.

@@ -45,7 +45,7 @@ SETTINGS = {
 
 
 def lab_options(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of a lab as ``lab.mjs`` takes them.
+    """The options of a lab as ``mount.mjs`` takes them.
 
     Parameters
     ----------

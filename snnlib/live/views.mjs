@@ -2,7 +2,7 @@
 //
 // Each panel is {element, update(lab, changed)}; `update` runs after every change.
 
-import { rowOf } from "./core.mjs";
+import { rowOf } from "./simulation.mjs";
 import { ARROWS, element, note, panel, picture, say } from "./dom.mjs";
 import { arriving, ratesUntil, synapsesOnto, traceOf } from "./neuron.mjs";
 import {

@@ -1,15 +1,16 @@
-"""The browser that the tests of the built book share, or one line that says why there is none."""
+"""What the tests of the built book share: the browser, or why there is none, and the lab."""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, BrowserContext
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from browser import HTML, find_browser, launched, served
+from lab_page import LabPage, open_lab
 
 MISSING = "Chromium is missing (.ci/run installs it; the variable CHROMIUM may name one)"
 
@@ -29,3 +30,26 @@ def sites() -> Iterator[dict[str, str]]:
         pytest.fail("there is no book yet; run `make book` first")
     with served(HTML) as address:
         yield {"file": HTML.as_uri(), "http": address}
+
+
+@pytest.fixture(scope="session")
+def address(sites) -> str:
+    """Of the lab's own page, on the disk."""
+    return f"{sites['file']}/lab.html"
+
+
+@pytest.fixture
+def context(browser) -> Iterator[BrowserContext]:
+    """A window of its own for each test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def lab(context, address) -> Iterator[LabPage]:
+    """The lab on its own page, which ends without a complaint and without a request outside."""
+    lab = open_lab(context, address)
+    yield lab
+    assert lab.visit.surprises() == []
+    assert lab.visit.outside == []

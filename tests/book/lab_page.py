@@ -1,15 +1,17 @@
 """A reader at the live lab: what the tests and the benchmark do on its page."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from browser import Visit, redrawn, visit
-from playwright.sync_api import BrowserContext, Locator
+from playwright.sync_api import BrowserContext, Locator, expect
 
 Point = tuple[float, float]
 HANDLE = "document.querySelectorAll('.snn-lab-host')[{number}].lab"
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 # Digits as one draws them: strokes of points, as shares of the pad's side.
 ROUND = [(0.5, 0.2), (0.35, 0.28), (0.3, 0.5), (0.35, 0.72), (0.5, 0.8), (0.65, 0.72)]
@@ -136,3 +138,8 @@ def open_lab(context: BrowserContext, address: str, number: int = 0) -> LabPage:
     lab = LabPage(seen, number)
     redrawn(seen.page)
     return lab
+
+
+def says(lab: LabPage, text: str | re.Pattern) -> None:
+    """Wait until the lab answers so."""
+    expect(lab.part("answer")).to_have_text(text)

@@ -45,12 +45,12 @@ def normalize(node, ink: np.ndarray) -> np.ndarray:
 
 def decisions(node, snn, images: list[np.ndarray]) -> Tensor:
     """[T, N], of what the lab sees."""
-    network = Call("core", "readNetwork", (lab_network(snn),))
+    network = Call("network", "readNetwork", (lab_network(snn),))
     found = []
     for index, image in enumerate(images):
         pixels = Call("drawing", "pixelsOf", (image.flatten(),))
         options = {"steps": 40, "rate": 0.4, "index": index}
-        found.append(node.call("core", "simulate", network, pixels, options, key="decisions"))
+        found.append(node.call("simulation", "simulate", network, pixels, options, key="decisions"))
     return torch.from_numpy(np.stack(found, axis=1))
 
 

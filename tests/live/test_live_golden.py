@@ -1,4 +1,4 @@
-"""What the simulators found once, they find today: Python, both engines, and core.mjs."""
+"""What the simulators found once, they find today: Python, both engines, and simulation.mjs."""
 
 import copy
 import json
@@ -20,7 +20,7 @@ def names(vector: dict) -> str:
 
 
 def measure_in_lab(node, snn, image, run: dict) -> dict:
-    """As ``measure``, of what core.mjs finds."""
+    """As ``measure``, of what simulation.mjs finds."""
     found, shapes = simulate_in_lab(node, lab_network(snn), image, **run), snn.shapes()
     rows = {"input": found["input"], **found["spikes"]}
     spikes = {name: in_pythons_order(x, shapes[name]) for name, x in rows.items()}

@@ -28,7 +28,7 @@ EXAMPLE = {"reset": "zero", "initial_potential": 0.0, "pooling": "spiking", "rea
 
 
 def assert_same(node, snn, image, *, steps=40, rate=0.4, seed=0, index=0, threshold=1.0):
-    """core.mjs, `record` and both engines agree on everything."""
+    """simulation.mjs, `record` and both engines agree on everything."""
     options = {"steps": steps, "rate": rate, "seed": seed, "index": index, "threshold": threshold}
     names = [layer.name for layer in snn.layers]
     found = simulate_in_lab(node, lab_network(snn), image, **options, potentials=names)
@@ -147,8 +147,8 @@ def test_any_small_network_gives_the_same(node, drawn, reset, pooling, readout, 
 def test_encode_gives_the_spikes_of_the_encoder(node, digits):
     image = digits.images[3]
     for rate, seed, index, step in [(0.4, 0, 0, 0), (1.0, 123456789, 7, 39), (0.05, 2, 9999, 500)]:
-        levels = Call("core", "rateLevels", (image.flatten(), rate))
-        spikes = node.call("core", "encode", levels, seed, index, step).tolist()
+        levels = Call("encoding", "rateLevels", (image.flatten(), rate))
+        spikes = node.call("encoding", "encode", levels, seed, index, step).tolist()
         encoder, places = PoissonEncoder(rate, seed), torch.tensor([index])
         expected = encoder.encode(image.unsqueeze(0), step, index=places)
         assert spikes == expected.flatten().int().tolist()
@@ -312,9 +312,9 @@ def small_document() -> bytes:
 
 
 def reason(node, document: bytes) -> str | None:
-    """Why core.mjs does not read it; None if it does."""
+    """Why network.mjs does not read it; None if it does."""
     try:
-        node.call("core", "readNetwork", document, key="classes")
+        node.call("network", "readNetwork", document, key="classes")
     except JavaScriptError as error:
         is_ours = error.name == "NetworkError" and error.message.endswith(".")
         return error.reason if is_ours else str(error)
