@@ -13,6 +13,7 @@ from snnlib.cnn.balancing import activation_scales
 from snnlib.data import Digits
 from snnlib.simulation import simulate
 from snnlib.spiking.conversion import convert
+from snnlib.spiking.encoding import Encoder
 from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, MaxPooling
 
