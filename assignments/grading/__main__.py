@@ -8,6 +8,7 @@ from . import interrupts
 def main() -> int:
     """Do what the command line says; return the exit status."""
     try:
+        interrupts.listen()
         from .commands import main  # takes seconds, in which Ctrl-C is heard already
 
         return main()
@@ -17,5 +18,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    interrupts.listen()
     sys.exit(main())
