@@ -12,15 +12,18 @@
 import errno
 import fcntl
 import os
-import shutil
-import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from nbgrader.apps.nbgraderapp import NbGraderApp
+
 from .files import write_whole
+from .processes import Child
 
 DISK_FULL = ["No space left on device", "database or disk is full"]
 CONFIG = Path(__file__).with_name("nbgrader_config.py")
@@ -95,32 +98,38 @@ class Classroom:
             yield
 
     def nbgrader(
-        self, *arguments: str, environment: dict | None = None, timeout: int = 600
-    ) -> subprocess.CompletedProcess:
-        """Run nbgrader's command line in the work folder; return the finished process.
-
-        Raises
-        ------
-        OSError
-            If the disk is full, whatever nbgrader makes of it.
-        ClassroomError
-            If something outside killed nbgrader.
-        """
-        package, programs = Path(__file__).parent.parent, Path(sys.executable).parent
-        path = f"{programs}{os.pathsep}{os.environ['PATH']}"  # nbgrader starts alembic by name
-        values = os.environ | {"PYTHONPATH": str(package), "PATH": path} | (environment or {})
-        command = [*_end_with_this_process(), sys.executable, "-m", "nbgrader", *arguments]
-        command += [f"--db={self.gradebook}", "--log-level=WARN"]
-        options = {"cwd": self.work, "env": values, "timeout": timeout, "text": True}
-        # in a session of its own, as Ctrl-C must not look like a kernel that died
-        run = subprocess.run(command, capture_output=True, start_new_session=True, **options)
-        if run.returncode < 0:
-            raise ClassroomError(f"nbgrader was killed by signal {-run.returncode}; repeat")
-        if run.returncode and (full := [text for text in DISK_FULL if text in run.stderr]):
-            raise OSError(errno.ENOSPC, full[0])
-        return run
+        self, *arguments: str, environment: dict[str, str] | None = None, seconds: float = 600
+    ) -> Child:
+        """Start nbgrader's command line in the work folder; `failure` tells how it ended."""
+        options = [f"--db={self.gradebook}", "--log-level=WARN"]
+        run = partial(_nbgrader, [*arguments, *options], self.work, environment or {})
+        return Child(run, seconds)
 
 
-def _end_with_this_process() -> list[str]:
-    """Where the system can: no orphan goes on grading when this process is killed."""
-    return ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+def _nbgrader(arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """Be nbgrader, in a process of its own."""
+    package, programs = Path(__file__).parent.parent, Path(sys.executable).parent
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"  # nbgrader starts alembic by name
+    os.environ.update({"PYTHONPATH": str(package), "PATH": path} | environment)
+    tempfile.tempdir = None  # it may be another one now
+    os.chdir(folder)
+    NbGraderApp.launch_instance(arguments)
+
+
+def failure(run: Child) -> str:
+    """Why nbgrader failed, empty if it did not.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, whatever nbgrader makes of it.
+    ClassroomError
+        If something outside killed nbgrader.
+    """
+    if run.timed_out:
+        return f"no end within {run.seconds} s"
+    if run.status < 0:
+        raise ClassroomError(f"nbgrader was killed by signal {-run.status}; repeat")
+    if run.status and (full := [text for text in DISK_FULL if text in run.errors]):
+        raise OSError(errno.ENOSPC, full[0])
+    return "\n".join(run.errors.strip().splitlines()[-5:]) if run.status else ""

@@ -5,10 +5,11 @@ write. In the sandbox that folder is therefore one of the submission's own, whic
 the compiled files read-only.
 """
 
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+
+from .processes import run_to_end
 
 COMPILE = """
 from snnlib import ConstantEncoder, PoissonEncoder, convert, digit_cnn
@@ -27,7 +28,7 @@ def compile_once() -> None:
     source = _source()
     kept = [path.stat().st_mtime for path in _cache().glob("kernels.*.nbi")]
     if source.exists() and max(kept, default=0.0) < source.stat().st_mtime:
-        subprocess.run([sys.executable, "-c", COMPILE], capture_output=True)
+        run_to_end([sys.executable, "-c", COMPILE])
 
 
 def lent() -> tuple[Path, list[Path]]:

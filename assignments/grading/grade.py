@@ -2,12 +2,13 @@
 
 A submission is done when its record is written, which comes last. An interrupted run
 goes on where it stopped; a repeated one finds nothing to do.
+
+What waits for nbgrader is a generator that yields the process it waits for, so that
+`processes.together` can run several side by side, and end them all.
 """
 
 import json
-import subprocess
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +16,13 @@ from pathlib import Path
 import nbformat
 
 from .blank import student_version
-from .classroom import Classroom, ClassroomError
+from .classroom import Classroom, ClassroomError, failure
 from .collect import Collected, Handed, collect
 from .compiled import compile_once
 from .files import digest
 from .kernels import private_folder, read_usage
 from .masters import Master, to_nbgrader
+from .processes import Child, together
 from .records import Record, Status, read_record
 from .roster import Student
 from .sandbox import Limits, require_sandbox
@@ -55,20 +57,17 @@ class Grader:
         collected = collect(self.room.inbox(self.master.name), students)
         todo = list(self._todo(collected))
         if todo:
-            self._announce_assignment()
-        with ThreadPoolExecutor(self.jobs) as pool:
-            runs = [pool.submit(self._grade_one, *work, collected) for work in todo]
-            try:
-                for number, run in enumerate(runs, start=1):
-                    print(f"{number}/{len(todo)} {run.result()}", flush=True)
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+            list(together([self._announce_assignment()], 1))
+        runs = (self._grade_one(*work, collected) for work in todo)
+        for number, line in enumerate(together(runs, self.jobs), start=1):
+            print(f"{number}/{len(todo)} {line}", flush=True)
         return collected, len(todo)
 
-    def _grade_one(self, handed: Handed, key: str, collected: Collected) -> str:
+    def _grade_one(
+        self, handed: Handed, key: str, collected: Collected
+    ) -> Generator[Child, None, str]:
         """Grade one submission and keep its record; return a line to show."""
-        record = self._record(handed, key)
+        record = yield from self._record(handed, key)
         record.notes += collected.notes.get(handed.student, [])
         if handed.student in collected.torn and record.status is Status.GRADED:
             record.status = Status.NEEDS_A_PERSON
@@ -85,14 +84,15 @@ class Grader:
             if record is None or record.key != key:
                 yield handed, key
 
-    def _announce_assignment(self) -> None:
+    def _announce_assignment(self) -> Generator[Child, None, None]:
         """Tell nbgrader's grade book about the assignment."""
         _write_notebook(self.room.notebook("source", self.master.name), self.source)
         run = self.room.nbgrader("generate_assignment", self.master.name, "--force")
-        if run.returncode:
-            raise ClassroomError(f"nbgrader refused {self.master.name}:\n{_tail(run.stderr)}")
+        yield run
+        if problem := failure(run):
+            raise ClassroomError(f"nbgrader refused {self.master.name}:\n{problem}")
 
-    def _record(self, handed: Handed, key: str) -> Record:
+    def _record(self, handed: Handed, key: str) -> Generator[Child, None, Record]:
         """Grade one submission, whatever it is."""
         record = Record(handed.student, self.master.name, key, Status.DID_NOT_RUN)
         try:
@@ -103,17 +103,19 @@ class Grader:
             record.notes = [str(problem)]
         else:
             record.notes = prepared.notes
-            self._run(prepared, record)
+            yield from self._run(prepared, record)
         return record
 
-    def _run(self, prepared: Prepared, record: Record) -> None:
+    def _run(self, prepared: Prepared, record: Record) -> Generator[Child, None, None]:
         """Let nbgrader execute and score a notebook; fill in the record."""
         submitted = self.room.notebook("submitted", record.assignment, record.student)
         _write_notebook(submitted, prepared.notebook)
         with private_folder(self.limits) as environment:
             if not self.sandboxed:
                 environment["GRADING_KERNEL"] = "python3"
-            failure = self._autograde(record.student, environment)
+            run = self._autograde(record.student, environment)
+            yield run
+            problem = failure(run)
             usage, found = read_usage(environment), _read_probes(environment)
         if self.sandboxed and found and not usage.seconds:
             raise ClassroomError("a kernel ran outside the sandbox: grading stopped")
@@ -121,9 +123,9 @@ class Grader:
         if found is None:
             record.notes.append(usage.killed or "its kernel died, or could not be stopped")
             return
-        if failure:
+        if problem:
             raise ClassroomError(
-                f"nbgrader could not keep the grade of {record.student}: {failure}"
+                f"nbgrader could not keep the grade of {record.student}: {problem}"
             )
         record.tests, record.status = found["tests"], Status.GRADED
         if prepared.unlabelled or found["silent"]:
@@ -134,15 +136,11 @@ class Grader:
             record.status = Status.TAMPERED
             record.notes.append(f"false statements passed after {len(found['tampered'])} tests")
 
-    def _autograde(self, student: str, environment: dict[str, str]) -> str:
-        """Run nbgrader on one submission; return why it failed, empty if it did not."""
+    def _autograde(self, student: str, environment: dict[str, str]) -> Child:
+        """Start nbgrader on one submission."""
         arguments = ["autograde", self.master.name, f"--student={student}", "--force"]
         allowed = self.limits.seconds + 120  # the sandbox ends first
-        try:
-            run = self.room.nbgrader(*arguments, environment=environment, timeout=allowed)
-        except subprocess.TimeoutExpired:
-            return f"no end within {allowed} s"
-        return _tail(run.stderr) if run.returncode else ""
+        return self.room.nbgrader(*arguments, environment=environment, seconds=allowed)
 
 
 def _read_probes(environment: dict[str, str]) -> dict | None:
@@ -154,7 +152,3 @@ def _write_notebook(path: Path, notebook: nbformat.NotebookNode) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     nbformat.write(notebook, path)
-
-
-def _tail(text: str, lines: int = 5) -> str:
-    return "\n".join(text.strip().splitlines()[-lines:])

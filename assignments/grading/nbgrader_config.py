@@ -19,6 +19,7 @@ c.IncludeHeaderFooter.header = ""
 c.ClearSolutions.code_stub = {"python": CODE_STUB}
 c.ClearSolutions.text_stub = TEXT_STUB
 c.ProbedExecute.timeout = limits.cell_seconds
+c.ProbedExecute.shutdown_kernel = "immediate"  # nothing in it is needed any more
 c.ProbedExecute.max_output = limits.output * MEBI
 c.Autograde.autograde_preprocessors = [
     ProbedExecute,

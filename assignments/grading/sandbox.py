@@ -16,6 +16,7 @@ import stat
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -170,7 +171,8 @@ def watch(process: subprocess.Popen, shared: Path, limits: Limits, report: Path)
 
     The report is kept up to date, as Jupyter may kill this process at any time.
     """
-    parent, start, peak, killed = os.getppid(), time.monotonic(), 0.0, ""
+    parent = int(os.environ.get("JPY_PARENT_PID", os.getppid()))  # it may be gone already
+    start, peak, killed = time.monotonic(), 0.0, ""
     while process.poll() is None:
         memory, seconds = _resident(process.pid), time.monotonic() - start
         peak = max(peak, memory)
@@ -181,7 +183,8 @@ def watch(process: subprocess.Popen, shared: Path, limits: Limits, report: Path)
             process.kill()  # everything inside dies with bubblewrap
             process.wait()
         write_whole(report, json.dumps(asdict(Usage(seconds, peak, killed))))
-        time.sleep(0.1)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
 
 
 def _excess(memory: float, disk: float, seconds: float, limits: Limits) -> str:

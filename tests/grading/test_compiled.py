@@ -28,7 +28,7 @@ def test_a_submission_finds_the_kernels_compiled(tmp_path):
 def test_kernels_are_compiled_once_for_each_version_of_their_source(tmp_path, monkeypatch):
     source, runs = tmp_path / "kernels.py", []
     monkeypatch.setattr(compiled, "_source", lambda: source)
-    monkeypatch.setattr(compiled.subprocess, "run", lambda command, **_: runs.append(command))
+    monkeypatch.setattr(compiled, "run_to_end", runs.append)
     compiled.compile_once()
     assert not runs  # no such library
     source.touch()
