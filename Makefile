@@ -10,6 +10,16 @@ GRADING := PYTHONPATH=assignments $(BIN)/python -m grading
 
 NEEDS_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and 'Python 3.11 or newer is needed; this is %d.%d. Try: make PYTHON=python3.11' % v)"
 
+# .venv is made anew if its Python is gone, is no longer the version that made it, or is not the
+# one that was asked for with PYTHON=
+minor = $(shell $(1) -c "import sys; print('%d.%d' % sys.version_info[:2])" 2>/dev/null)
+MADE_BY := $(shell sed -nE 's/^version(_info)? = ([0-9]+\.[0-9]+).*/\2/p' .venv/pyvenv.cfg 2>/dev/null | head -n 1)
+ASKED := $(if $(filter file,$(origin PYTHON)),$(MADE_BY),$(call minor,$(PYTHON)))
+ifneq ($(MADE_BY) $(MADE_BY),$(ASKED) $(call minor,$(BIN)/python))
+.PHONY: .venv/ready
+STALE := yes
+endif
+
 .PHONY: help book book-student check test test-library test-grading test-chapters test-book lab \
   notebooks weights bench release grade lint format linkcheck clean
 .NOTPARALLEL:  # tests share both cores already
@@ -17,8 +27,8 @@ NEEDS_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(v < 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-book: .venv/ready  ## run the chapters and build _build/html/index.html
-	$(BIN)/python tools/build_book.py
+book: .venv/ready  ## build _build/html/index.html, or OUT/_build/... with OUT=folder
+	$(BIN)/python tools/build_book.py $(if $(OUT),--output "$(OUT)")
 
 book-student: .venv/ready  ## the same book without solutions, in dist/book-student
 	PYTHONPATH=assignments $(BIN)/python tools/build_student_book.py
@@ -78,6 +88,7 @@ clean:  ## remove what was built, but not .venv
 
 .venv/ready: requirements.txt constraints.txt pyproject.toml
 	$(NEEDS_PYTHON)
+	$(if $(STALE),rm -rf .venv)
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

@@ -1,11 +1,12 @@
 """Build the book: execute what changed, stop at any warning, check that pages came out.
 
-Sphinx caches executed chapters by their text alone.  A changed library must run
-them again, so its fingerprint is kept beside the cache.  The buttons that open a
-chapter elsewhere are added here, once `_config.yml` says where the repository is.
+The book takes outputs from a cache, which is filled here with the executed pairs that fit
+(`digests.py`) and grows by what the book itself executes.  It finds a chapter by its code alone,
+so it is emptied when the library changes.  The buttons that open a chapter elsewhere are added
+here, once `_config.yml` says where the repository is.
 """
 
-import hashlib
+import argparse
 import os
 import re
 import shutil
@@ -15,31 +16,31 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import digests
 import yaml
 
-ROOT = Path(__file__).parent.parent
+ROOT = digests.ROOT
 BUILD = ROOT / "_build"
 BINDER = "https://mybinder.org"
-RESULTS = "benchmarks/results"  # which a page of the appendix reads
 COLAB = "https://colab.research.google.com"
 
 
-def fingerprint() -> str:
-    """Changes whenever the library, its data, the pinned packages or the benchmarks' results do."""
-    digest = hashlib.sha256()
-    files = [p for p in (ROOT / "snnlib").rglob("*") if p.is_file() and p.suffix != ".pyc"]
-    results = [p for p in (ROOT / RESULTS).iterdir() if p.is_file()]
-    for path in sorted([*files, *results, ROOT / "requirements.txt", ROOT / "constraints.txt"]):
-        digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def forget_stale_executions(folder: Path = BUILD) -> None:
-    mark = folder / "library.sha256"
-    if not mark.exists() or mark.read_text() != fingerprint():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        mark.write_text(fingerprint())
+def executions(build: Path = BUILD) -> Path:
+    """The cache of executed chapters in a folder of builds, emptied if the library changed."""
+    cache = build / ".jupyter_cache"
+    mark, fingerprint = cache / "library.sha256", digests.fingerprint()
+    try:
+        if not mark.exists() or mark.read_text() != fingerprint:
+            if cache.exists():
+                shutil.rmtree(cache)
+            cache.mkdir(parents=True)
+        mark.write_text(fingerprint)
+    except OSError as error:
+        sys.exit(
+            f"error: {build} cannot be written ({error.strerror}). "
+            "Work in a copy of this folder, or build elsewhere: make book OUT=~/book"
+        )
+    return cache
 
 
 def with_buttons(config: dict[str, Any]) -> dict[str, Any]:
@@ -61,25 +62,38 @@ def with_buttons(config: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def jupyter_book(source: Path, config: dict[str, Any]) -> int:
+def jupyter_book(source: Path, config: dict[str, Any], output: Path | None = None) -> int:
     """Build the book in a folder, every warning an error; return jupyter-book's exit status."""
-    settings = source / "_build" / "config.yml"
+    output = output or source
+    settings = output / "_build" / "config.yml"
     settings.parent.mkdir(exist_ok=True)
     config = deepcopy(config)
-    for name, folder in config["sphinx"]["local_extensions"].items():  # seen from the settings
-        config["sphinx"]["local_extensions"][name] = f"../{folder}"
+    for name, folder in config["sphinx"]["local_extensions"].items():  # seen from anywhere
+        config["sphinx"]["local_extensions"][name] = str(source.absolute() / folder)
     settings.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "--config", settings]
-    command += ["-n", "-W", "--keep-going", "--all"]
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", "."]
+    command += ["--config", settings, "--path-output", output, "-n", "-W", "--keep-going", "--all"]
     # two threads that spin stand still on a busy machine
     one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=source, env=one_thread).returncode
 
 
+def build(output: Path) -> int:
+    """Build the course's book in a folder's `_build`; return jupyter-book's exit status."""
+    cache = executions(output / "_build")
+    for name in digests.fill(cache, ROOT):
+        print(f"{name} will be executed: its notebook is not up to date (see: make notebooks)")
+    shutil.rmtree(output / "_build" / "html", ignore_errors=True)  # old pages hide warnings
+    config = with_buttons(yaml.safe_load((ROOT / "_config.yml").read_text()))
+    status = jupyter_book(ROOT, config, output)
+    executions(output / "_build")  # forgets what ran while the library was being edited
+    return status
+
+
 def main() -> int:
-    forget_stale_executions()
-    shutil.rmtree(BUILD / "html", ignore_errors=True)  # old pages would hide their warnings
-    return jupyter_book(ROOT, with_buttons(yaml.safe_load((ROOT / "_config.yml").read_text())))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=ROOT, help="where `_build` is to be")
+    return build(parser.parse_args().output.expanduser().absolute())
 
 
 if __name__ == "__main__":

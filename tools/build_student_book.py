@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import build_book
+import digests
 import jupytext
 import nbformat
 import yaml
@@ -25,9 +26,8 @@ from without_solutions import Chapter, SolutionError, dangling, find_leaks, secr
 
 ROOT = build_book.ROOT
 TARGET = ROOT / "dist" / "book-student"
-CACHE = build_book.BUILD / "student"
 SOURCES = ["_config.yml", "_toc.yml", "index.md", "lab.md", "references.bib", "_static", "_ext"]
-SOURCES += ["appendix", build_book.RESULTS]
+SOURCES += ["appendix", digests.RESULTS]
 
 
 class BuildError(RuntimeError):
@@ -55,12 +55,12 @@ def strip_chapters(folder: Path) -> list[Chapter]:
     return chapters
 
 
-def configuration(folder: Path, execute: bool) -> dict[str, Any]:
+def configuration(folder: Path, cache: Path | None) -> dict[str, Any]:
     """The book's configuration, less what leads to the repository."""
     config = yaml.safe_load((folder / "_config.yml").read_text())
     config["repository"]["url"] = ""
-    if execute:
-        config["execute"]["cache"] = str(CACHE / "cache")
+    if cache:
+        config["execute"]["cache"] = str(cache)
     else:  # without outputs there are no figures to refer to
         config["execute"]["execute_notebooks"] = "off"
         config["sphinx"]["config"]["suppress_warnings"] = ["myst.domains", "ref.numref"]
@@ -116,7 +116,10 @@ def build(target: Path, execute: bool = True) -> None:
         work = Path(name)
         copy_sources(work)
         chapters = strip_chapters(work)
-        if build_book.jupyter_book(work, configuration(work, execute)):
+        cache = build_book.executions() if execute else None
+        if cache:
+            digests.fill(cache, work)
+        if build_book.jupyter_book(work, configuration(work, cache)):
             raise BuildError("jupyter-book failed; look above for the cause")
         try:
             gather(work, partial)
@@ -132,8 +135,6 @@ def main() -> int:
     parser.add_argument("--no-execute", action="store_true", help="a quick check of the pages")
     parser.add_argument("--target", type=Path, default=TARGET, help="default: dist/book-student")
     arguments = parser.parse_args()
-    if not arguments.no_execute:
-        build_book.forget_stale_executions(CACHE)
     try:
         build(arguments.target, not arguments.no_execute)
     except (SolutionError, BuildError) as problem:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import digests
 import jupytext
 import nbformat
 import pytest
@@ -40,8 +41,16 @@ def test_notebook_is_the_executed_pair_of_its_source(path):
     source, pair = jupytext.read(path), executed(path)
     assert [(c.cell_type, c.source.strip()) for c in source.cells] == [
         (c.cell_type, c.source.strip()) for c in pair.cells
-    ], f"run: make notebooks chapters/{path.name}"
+    ], f"run: .venv/bin/python tools/make_notebooks.py chapters/{path.name}"
     assert [tags(c) for c in source.cells] == [tags(c) for c in pair.cells]
+
+
+@each_chapter
+def test_notebook_was_made_by_the_library_and_the_text_as_they_are_now(path):
+    assert digests.valid_pair(path), (
+        f"chapters/{path.stem}.ipynb has no digest that fits: its text, the library, its data, the "
+        "pinned versions or an output changed. Run `make notebooks` and commit what it writes"
+    )
 
 
 @each_chapter

@@ -102,6 +102,67 @@ def imported(code: str) -> set[str]:
     return names
 
 
+def setup_of(folder: Path, *options: str) -> str:
+    """What `make` would do to set up .venv in a folder; it does nothing."""
+    for name in ("Makefile", "requirements.txt", "constraints.txt", "pyproject.toml"):
+        if not (folder / name).exists():
+            shutil.copy(ROOT / name, folder)
+    environment = {name: v for name, v in os.environ.items() if name not in ("PYTHON", "MAKEFLAGS")}
+    command = ["make", "--dry-run", ".venv/ready", *options]
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def plant_environment(folder: Path, made_by: str, runs: str) -> None:
+    """Write a finished .venv that one version of Python made and another now runs."""
+    folder.mkdir(exist_ok=True)
+    setup_of(folder)
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "pyvenv.cfg").write_text(f"home = /usr/bin\nversion = {made_by}.4\n")
+    python = folder / ".venv" / "bin" / "python"
+    python.write_text(f"#!/bin/sh\n{runs}\n")
+    python.chmod(0o755)
+    (folder / ".venv" / "ready").touch()
+
+
+MADE_ANEW = re.compile(r"^rm -rf \.venv\n\S+ -m venv \.venv$", flags=re.M)
+
+
+def test_a_new_folder_gets_an_environment(tmp_path):
+    assert re.search(r"^\S+ -m venv \.venv$", setup_of(tmp_path), flags=re.M)
+    assert "rm -rf" not in setup_of(tmp_path)
+
+
+def test_an_environment_that_runs_stays(tmp_path):
+    plant_environment(tmp_path, "3.12", "echo 3.12")
+    assert "venv .venv" not in setup_of(tmp_path)
+    (tmp_path / ".venv" / "ready").unlink()  # set-up stopped half-way
+    assert "rm -rf" not in setup_of(tmp_path)
+
+
+@pytest.mark.parametrize("runs", ["echo 3.13", "exit 1"])
+def test_an_environment_of_another_or_a_broken_python_is_made_anew(tmp_path, runs):
+    plant_environment(tmp_path, "3.12", runs)
+    assert MADE_ANEW.search(setup_of(tmp_path))
+
+
+def test_an_environment_without_its_python_is_made_anew(tmp_path):
+    plant_environment(tmp_path, "3.12", "echo 3.12")
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.unlink()
+    python.symlink_to(tmp_path / "removed")
+    assert MADE_ANEW.search(setup_of(tmp_path))
+
+
+def test_an_environment_of_another_python_than_is_asked_for_is_made_anew(tmp_path):
+    this = "{}.{}".format(*sys.version_info)
+    plant_environment(tmp_path, "3.99", "echo 3.99")
+    assert MADE_ANEW.search(setup_of(tmp_path, f"PYTHON={sys.executable}"))
+    plant_environment(tmp_path / "same", this, f"echo {this}")
+    assert "venv .venv" not in setup_of(tmp_path / "same", f"PYTHON={sys.executable}")
+
+
 def test_without_an_address_the_configuration_stays():
     assert build_book.with_buttons(configuration("")) == configuration("")
     assert yaml.safe_load((ROOT / "_config.yml").read_text())["launch_buttons"] == {"thebe": False}

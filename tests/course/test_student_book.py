@@ -9,6 +9,7 @@ from pathlib import Path
 
 import build_book
 import build_student_book
+import digests
 import jupytext
 import nbformat
 import pytest
@@ -52,6 +53,16 @@ def test_a_stripped_chapter_has_every_exercise_and_no_solution(path):
         assert chapter.kept.count(gate) == text.count(gate)
         assert gate not in chapter.solutions
     assert chapter.kept.count(":class: question dropdown") >= 3
+
+
+@each_chapter
+def test_a_stripped_chapter_can_show_the_outputs_of_the_whole_one(path, tmp_path):
+    page = tmp_path / path.name
+    page.write_text(take_apart(path.read_text(), path).kept)
+    pair = nbformat.read(path.with_suffix(".ipynb"), as_version=4)
+    shown = digests.with_outputs(page, pair)
+    assert shown, "code after a solution: `make book-student` must execute this chapter"
+    assert len(digests.code_cells(shown)) < len(digests.code_cells(pair))
 
 
 @each_chapter
