@@ -18,9 +18,12 @@ The modules in the order the data flows::
     records     what was found out about a submission, kept for the next run
     classroom   where all this lies (files: whole or not at all)
     grade       the class, one submission at a time, resumable
+    processes   which nbgrader runs in, side by side; none outlives the run
+    interrupts  Ctrl-C, at any moment
     marks       what a person decides
     report      grades.csv, details, Canvas, Moodle
     feedback    what each student reads
+    commands    the command line
 
 Run ``python -m grading --help`` with this folder's parent on ``PYTHONPATH``, or
 use ``make release`` and ``make grade``.

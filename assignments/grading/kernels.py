@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from .sandbox import Limits, Usage
+from .sandbox import Limits, Usage, font_lists
 
 KERNEL = "sandbox"
 
@@ -31,6 +31,7 @@ def private_folder(limits: Limits) -> Iterator[dict[str, str]]:
             "JUPYTER_PATH": str(folder / "jupyter"),
             "TMPDIR": str(folder / "shared"),
             "GRADING_LIMITS": json.dumps(asdict(limits)),
+            "GRADING_FONTS": font_lists(),
             "GRADING_USAGE": str(folder / "usage.json"),
             "GRADING_PROBES": str(folder / "probes.json"),
             "GRADING_KERNEL": KERNEL,

@@ -18,6 +18,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -122,11 +123,21 @@ def _way_to(place: Path) -> list[str]:
     return [o for folder in reversed(place.parents[:-1]) for o in ("--dir", str(folder))]
 
 
-def _fonts() -> list[str]:
-    """Lend matplotlib's list of fonts, which takes seconds to make."""
+@cache
+def font_lists() -> str:
+    """Matplotlib's lists of fonts, which take seconds to make, as one text.
+
+    Whoever grades a class finds them once and tells each sandbox in GRADING_FONTS.
+    """
     import matplotlib as mpl
 
-    lists = Path(mpl.get_cachedir()).glob("fontlist-*.json")
+    return os.pathsep.join(map(str, Path(mpl.get_cachedir()).glob("fontlist-*.json")))
+
+
+def _fonts() -> list[str]:
+    """Lend matplotlib's lists of fonts."""
+    found = os.environ["GRADING_FONTS"] if "GRADING_FONTS" in os.environ else font_lists()
+    lists = [Path(path) for path in found.split(os.pathsep) if path]
     options = ["--perms", "1777", "--dir", FONTS]
     return [*options, *(o for f in lists for o in ("--ro-bind", f"{f}", f"{FONTS}/{f.name}"))]
 

@@ -43,15 +43,16 @@ class School:
 
     def deserved(self) -> dict[str, float]:
         """What each student's own notebook earns outside the pipeline."""
-        known: dict[str, float] = {}
-        result = {}
-        for student, submission in self.submissions.items():
-            notebook = submission.deserved
-            key = "" if notebook is None else "\n".join(c.source for c in notebook.cells)
-            if key not in known:
-                known[key] = points(self.master, notebook)
-            result[student] = known[key]
-        return result
+        keys = {student: _code(s.deserved) for student, s in self.submissions.items()}
+        once = {keys[student]: s.deserved for student, s in self.submissions.items()}
+        known = {key: points(self.master, notebook) for key, notebook in once.items()}
+        return {student: known[key] for student, key in keys.items()}
+
+
+def _code(notebook: nbformat.NotebookNode | None) -> str:
+    """What of a notebook can earn points."""
+    cells = [c for c in notebook.cells if c.cell_type == "code"] if notebook else []
+    return "\n".join(c.source for c in cells if not c.source.startswith("# student"))
 
 
 def grade(folder: Path, *arguments: str, masters: Path = MASTERS, **options):

@@ -19,7 +19,7 @@ def school(tmp_path_factory):
     school = make_school(folder, NAME, makers)
     inbox = folder / "inbox"
     before = fingerprint(*UNTOUCHABLE, inbox)
-    school.run = school.grade()
+    school.run = school.grade("--jobs=2")
     school.changed = fingerprint(*UNTOUCHABLE, inbox) != before
     yield school
     school.server.close()
