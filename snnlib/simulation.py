@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from snnlib.cnn.evaluating import confusion_counts
+from snnlib.cnn.threads import one_thread
 from snnlib.data import Digits, check_images
 from snnlib.engines import Engine, Prepared, Run, StepOutput, clock, event
 from snnlib.engines.clock import exact_arithmetic
@@ -230,6 +231,7 @@ def _who_goes_on(margins: Tensor, stop: Stop | None) -> Tensor | None:
     return ~stopped
 
 
+@one_thread()
 def record(
     snn: SpikingNetwork,
     image: Tensor,

@@ -312,3 +312,34 @@ def test_a_recording_of_no_steps_is_refused(snn, digits):
 def test_an_unusable_image_is_not_recorded(snn, image, error, message):
     with pytest.raises(error, match=message):
         record(snn, image)
+
+
+class Watched:
+    """A constant current that notes how many threads compute when it is asked for."""
+
+    constant = True
+
+    def __init__(self):
+        self.seen = []
+
+    def stream(self, images, index=None):
+        def current(step):
+            self.seen.append(torch.get_num_threads())
+            return images
+
+        return current
+
+
+def test_the_clock_engine_takes_one_thread_and_gives_the_others_back_after_each_step(snn, digits):
+    torch.set_num_threads(3)
+    encoder, between = Watched(), []
+    options = {"steps": 2, "encoder": encoder, "engine": "clock"}
+    simulate(snn, digits[:4], **options, on_step=lambda _: between.append(torch.get_num_threads()))
+    assert (encoder.seen, between) == ([1], [3, 3])
+
+
+def test_a_recording_is_made_with_one_thread(snn, digits):
+    torch.set_num_threads(3)
+    encoder = Watched()
+    record(snn, digits.images[0], steps=2, encoder=encoder)
+    assert (encoder.seen, torch.get_num_threads()) == ([1, 1], 3)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from snnlib.cnn.graph import INPUT
+from snnlib.cnn.threads import one_thread
 from snnlib.engines import Prepared, Run, StepOutput
 from snnlib.spiking.encoding import Encoder
 from snnlib.spiking.network import SpikingNetwork
@@ -41,7 +42,7 @@ def _steps(
     snn.reset()
     try:
         for step in range(steps):
-            with exact_arithmetic():
+            with exact_arithmetic(), one_thread():  # not while the caller has its turn
                 if current is None or not encoder.constant:
                     x = stream(step)
                     current = snn.input_current(x)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from snnlib.cnn.balancing import activation_scales
+from snnlib.cnn.threads import one_thread
 from snnlib.spiking.encoding import ConstantEncoder, Encoder
 from snnlib.spiking.layer import SpikingLayer
 from snnlib.spiking.network import SpikingNetwork
@@ -223,6 +224,7 @@ class _Sums:
         self.sums: dict[str, Tensor] = {}  # [C]
         self.largest = torch.zeros(())  # activation of each channel, [C]
 
+    @one_thread()
     def add(self, errors: LayerErrors) -> None:
         """One batch more."""
         a, r = errors.activation, errors.rate

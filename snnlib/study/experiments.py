@@ -39,6 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from snnlib.cnn.graph import INPUT, Graph, Stage, counting
+from snnlib.cnn.threads import one_thread
 from snnlib.cnn.tracing import trace
 from snnlib.data import check_images
 from snnlib.engines.clock import exact_arithmetic
@@ -134,6 +135,7 @@ class Pair:
         self.scales |= {layer.name: layer.scale for layer in self.double.layers}
         self._check_weights(images[:FEW])
 
+    @one_thread()
     @torch.no_grad()
     def measure(
         self, images: Tensor, steps: int, encoder: Encoder, index: Tensor | None = None
@@ -217,6 +219,7 @@ class Pair:
         last = own if encoder.constant else _run(self.snn, images, steps, encoder, index)
         return [first, own, last]
 
+    @one_thread()
     @torch.no_grad()
     def _check_weights(self, images: Tensor) -> None:
         """Each layer, given the CNN's activations, must give the CNN's in most channels."""

@@ -54,6 +54,11 @@ def test_notebook_was_made_by_the_library_and_the_text_as_they_are_now(path):
 
 
 @each_chapter
+def test_a_chapter_computes_with_one_thread_from_its_first_cell_on(path):
+    assert "\ntorch.set_num_threads(1)" in code_cells(jupytext.read(path))[0].source
+
+
+@each_chapter
 def test_every_code_cell_was_executed_in_order(path):
     cells = [c for c in code_cells(executed(path)) if c.source.strip()]
     assert [c.execution_count for c in cells] == list(range(1, len(cells) + 1))
