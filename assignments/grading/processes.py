@@ -46,7 +46,7 @@ class Child:
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = FORK.Process(target=_begin, args=(work, self._errors.fileno(), os.getpid()))
         self._process.start()
-        self.sentinel = self._process.sentinel
+        self.sentinel, self.pid = self._process.sentinel, self._process.pid
 
     def ended(self) -> bool:
         """Whether the process is over; kills it when its time is."""
@@ -58,7 +58,7 @@ class Child:
     def kill(self) -> None:
         """End the process and all that it started, and wait until they are gone."""
         with suppress(psutil.NoSuchProcess):
-            started = psutil.Process(self._process.pid).children(recursive=True)
+            started = psutil.Process(self.pid).children(recursive=True)
             self._process.kill()
             _end(started)
         self._process.join()
@@ -111,7 +111,9 @@ def together(tasks: Iterable[Generator[Child, None, Result]], most: int) -> Iter
 def _advance(running: dict[Generator, Child | None]) -> Iterator:
     """Let every task go on whose child has ended; wait a moment if none has."""
     ready = [task for task, child in running.items() if child is None or child.ended()]
-    if not ready:
+    if ready:
+        _end_strays({child.pid for child in running.values() if child})
+    else:
         wait([child.sentinel for child in running.values()], MOMENT)
     for task in ready:
         try:
@@ -119,6 +121,11 @@ def _advance(running: dict[Generator, Child | None]) -> Iterator:
         except StopIteration as end:
             del running[task]
             yield end.value
+
+
+def _end_strays(known: set[int]) -> None:
+    """End what children left behind; until then it counts as this process's own."""
+    _end([process for process in psutil.Process().children() if process.pid not in known])
 
 
 def run_to_end(command: list[str]) -> None:
