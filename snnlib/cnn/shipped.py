@@ -10,7 +10,7 @@ from torch import nn
 from snnlib.cnn.models import deep_cnn, digit_cnn, weighted_layers
 from snnlib.cnn.quantized import QuantizedRecipe, quantize_activations
 from snnlib.cnn.training import BETTER, History, Recipe
-from snnlib.storage import load_tensors, save_tensors
+from snnlib.storage import load_tensors
 
 ASSETS = Path(__file__).parent.parent / "assets"
 RECIPES = {  # what the shipped weights were trained with
@@ -70,19 +70,6 @@ def trained_facts(name: str = "digits") -> dict:
         Recipe, seed, history, accuracy; of fine-tuned weights also with what it began.
     """
     return load_tensors(weights_file(name))[1]
-
-
-def save_trained_cnn(path: str | Path, cnn: nn.Module, facts: dict) -> None:
-    """Write weights and the facts about them to one file, whole or not at all.
-
-    Parameters
-    ----------
-    path : str or Path
-    cnn : nn.Module
-    facts : dict
-        As made by ``facts_of``.
-    """
-    save_tensors(path, cnn.state_dict(), facts)
 
 
 def facts_of(recipe: Recipe, seed: int, history: History, **accuracy: float) -> dict:

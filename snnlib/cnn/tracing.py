@@ -1,20 +1,26 @@
 """Read any feed-forward ReLU network (chapter 9, *Lift the constraints*).
 
-``recording`` writes down every call of the network, ``walking`` takes the calls in order,
-and ``handlers`` tell what each kind of layer becomes.  What cannot be expressed with
+torch.fx runs ``forward`` once with a stand-in for the image and writes down every call,
+whether it is nn.ReLU, F.relu or x.relu().  ``walking`` takes the calls in order, and
+``handlers`` tell what each kind of layer becomes.  What cannot be expressed with
 integrate-and-fire neurons is refused by name, and what was read must compute the same.
 """
 
 import copy
+import traceback
 import warnings
+from pathlib import Path as File
 
 import torch
-from torch import nn
+from torch import Tensor, fx, nn
 
-from snnlib.cnn.graph import ConversionError, Graph
+from snnlib.cnn.calls import label
+from snnlib.cnn.graph import ChannelScale, ConversionError, Graph
 from snnlib.cnn.handlers import JOINS, LAYERS
-from snnlib.cnn.recording import recorded, shapes_of
+from snnlib.cnn.refusals import fix_of
 from snnlib.cnn.walking import Walk
+
+IMAGES = 7  # an odd number of stand-ins, so that mixing them shows
 
 
 def trace(cnn: nn.Module, input_shape: tuple[int, int, int] | None = None) -> Graph:
@@ -81,3 +87,104 @@ def _training_faults(cnn: nn.Module) -> list[str]:
         for name, layer in cnn.named_modules()
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.training
     ]
+
+
+class _Tracer(fx.Tracer):
+    """Steps into everything but torch's own layers."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, ChannelScale) or super().is_leaf_module(module, name)
+
+
+def recorded(cnn: nn.Module) -> fx.GraphModule:
+    """Every call that ``cnn.eval().forward`` makes.
+
+    Parameters
+    ----------
+    cnn : nn.Module
+        Left as it is.
+
+    Returns
+    -------
+    fx.GraphModule
+        Of a copy, on the CPU.
+
+    Raises
+    ------
+    ConversionError
+        For a network that is one layer, or whose forward cannot be followed.
+    """
+    cnn = copy.deepcopy(cnn).eval().cpu()
+    tracer = _Tracer()
+    if tracer.is_leaf_module(cnn, ""):
+        kind = type(cnn).__name__
+        raise ConversionError([f"The network is a {kind}; put it into an nn.Sequential."])
+    try:
+        root = fx.GraphModule(cnn, tracer.trace(cnn))
+    except Exception as error:  # whatever the user's forward raises
+        raise ConversionError(_untraceable(cnn, error)) from error
+    root.graph.eliminate_dead_code()
+    return root
+
+
+def _untraceable(cnn: nn.Module, error: Exception) -> list[str]:
+    """Why a network cannot be followed: a layer that is known for it, or the line of code."""
+    kinds = {name: type(layer).__name__ for name, layer in cnn.named_modules()}
+    faults = [
+        f"Layer {name} ({kind}) cannot be converted: {fix_of(kind)}."
+        for name, kind in kinds.items()
+        if fix_of(kind) and ("itself" in fix_of(kind) or "attention" in fix_of(kind))
+    ]
+    if faults:
+        return faults
+    inside = (str(File(torch.__file__).parent), str(File(__file__).parent.parent))
+    frames = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in frames if not frame.filename.startswith(inside)]
+    where = f" at line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, fx.proxy.TraceError):
+        return [
+            f"The forward of {type(cnn).__name__} depends on its data{where} ({reason}); "
+            "take the condition or loop out, so that every image takes the same layers."
+        ]
+    return [f"The forward of {type(cnn).__name__} cannot be followed{where} ({reason})."]
+
+
+def shapes_of(
+    root: fx.GraphModule, input_shape: tuple[int, int, int]
+) -> tuple[dict[fx.Node, torch.Size], list[str]]:
+    """What shape each call gives; nothing is computed.
+
+    Parameters
+    ----------
+    root : fx.GraphModule
+        From ``recorded``.
+    input_shape : tuple of int
+        (C, H, W) of one image.
+
+    Returns
+    -------
+    shapes : dict of fx.Node to torch.Size
+        Of calls that give a tensor, for several images.
+    faults : list of str
+        The first call that does not fit, if there is one.
+    """
+    interpreter = fx.Interpreter(copy.deepcopy(root).float().to("meta"))
+    twins = dict(zip(interpreter.module.graph.nodes, root.graph.nodes, strict=True))
+    interpreter.args_iter = iter([torch.zeros(IMAGES, *input_shape, device="meta")])
+    shapes, before = {}, [IMAGES, *input_shape]
+    for node, twin in twins.items():
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                result = interpreter.env[node] = interpreter.run_node(node)
+        except Exception as error:  # whatever does not fit
+            sizes = [shapes[twins[n]] for n in node.all_input_nodes if twins[n] in shapes]
+            received = list((sizes or [before])[0])[1:]
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            return shapes, [
+                f"{label(root, twin)} does not fit input_shape {tuple(input_shape)}: it receives "
+                f"{received} ({reason}); give the shape of your images, [C, H, W]."
+            ]
+        if isinstance(result, Tensor):
+            shapes[twin] = result.shape
+    return shapes, []

@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 from torch import Tensor, nn
 
 from snnlib.cnn.tracing import trace
-from snnlib.spiking.describing import neuron_text, range_text, synapse_text
 from snnlib.spiking.layer import SpikingLayer, weight_of
 from snnlib.spiking.network import SpikingNetwork
+from snnlib.spiking.network_file import neuron_text, range_text, synapse_text
 
 
 @dataclass(frozen=True)
