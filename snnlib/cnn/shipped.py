@@ -1,13 +1,12 @@
 """The trained weights that the course ships (chapters 3, 7 and 9)."""
 
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from snnlib.cnn.models import deep_cnn, digit_cnn, weighted_layers
+from snnlib.cnn.models import deep_cnn, digit_cnn
 from snnlib.cnn.quantized import QuantizedRecipe, quantize_activations
 from snnlib.cnn.training import BETTER, History, Recipe
 from snnlib.storage import load_tensors
@@ -112,16 +111,16 @@ def weights_file(name: str) -> Path:
     return ASSETS / f"digit_cnn_{name}.safetensors"
 
 
-def _quantized_cnn(name: str) -> nn.Sequential:
+def _quantized_cnn() -> nn.Sequential:
     """``digit_cnn()`` with QCFS activations of any scale."""
-    cnn = digit_cnn()
-    scales = [torch.tensor(1.0)] * len(weighted_layers(cnn))
-    return quantize_activations(cnn, QUANTIZED[name].levels, scales)
+    return quantize_activations(
+        digit_cnn(), QUANTIZED["mnist_qcfs"].levels, [torch.tensor(1.0)] * 3
+    )
 
 
 NETWORKS = {
     "digits": digit_cnn,
     "mnist": digit_cnn,
     "deep": deep_cnn,
-    "mnist_qcfs": partial(_quantized_cnn, "mnist_qcfs"),
+    "mnist_qcfs": _quantized_cnn,
 }

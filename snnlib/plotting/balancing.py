@@ -64,8 +64,7 @@ def plot_activation_histograms(activations: Mapping[str, Tensor]) -> Figure:
         positive = values[values > 0]
         _draw_histogram(ax, positive, ceiling=1.0)
         share = (positive > 1).double().mean().item()
-        ax.set_title(f"{name}: {share:.0%} above 1")
-        ax.set_xlabel("activation")
+        ax.set(title=f"{name}: {share:.0%} above 1", xlabel="activation")
     axes[0].set_ylabel("number of activations")
     axes[-1].legend(loc="upper right")
     return fig

@@ -73,9 +73,7 @@ def plot_orders(runs: Mapping[str, Run]) -> Figure:
         ax.axhline(1, color=THRESHOLD, linestyle="--", linewidth=1.2, label="threshold")
         times = spikes.nonzero().flatten() + 1
         ax.plot(times, [3.0] * len(times), "|", color=OUTPUT, ms=13, mew=2.5, label="spike")
-        ax.set_title(f"{order}: {len(times)} spikes")
-        ax.set_xticks(steps)
-        ax.set_xlabel("time step")
+        ax.set(title=f"{order}: {len(times)} spikes", xlabel="time step", xticks=steps)
     axes[0, 0].set(ylabel="[threshold units]", ylim=(-1.9, 3.5))
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return fig

@@ -171,10 +171,9 @@ def _draw_layers(ax: Axes, recording: Recording) -> None:
         step, neuron = _busiest(spikes.flatten(1), 40).nonzero(as_tuple=True)
         color = INPUT if name == "input" else HIDDEN
         ax.scatter(step + 1, neuron + 46 * i, s=3, color=color, linewidths=0)
-    ax.set(yticks=[20 + 46 * i for i in range(len(layers))], xlabel="time step")
-    ax.set_yticklabels(layers)
+    ax.set_yticks([20 + 46 * i for i in range(len(layers))], layers)
     ax.tick_params(axis="y", length=0)
-    ax.set_title("spikes of every layer")
+    ax.set(xlabel="time step", title="spikes of every layer")
 
 
 def _busiest(spikes: Tensor, neurons: int) -> Tensor:
@@ -189,8 +188,7 @@ def _draw_outputs(ax: Axes, output: Tensor, class_names: tuple[str, ...], label:
         ax.plot(steps, curve, color=OUTPUT if right else MUTED, zorder=2 + right)
     ax.annotate(f" {class_names[label]}", (steps[-1], output[-1, label]), color=OUTPUT,
                 va="center", weight="bold", fontsize=14)  # fmt: skip
-    ax.set(xlabel="time step", ylabel="output potential")
-    ax.set_title("the decision forms")
+    ax.set(xlabel="time step", ylabel="output potential", title="the decision forms")
 
 
 def _name_ends(ax: Axes, ends: Tensor, class_names: tuple[str, ...], label: int) -> None:
