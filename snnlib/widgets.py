@@ -268,16 +268,13 @@ def _show_trouble(picture: ipywidgets.Image, trouble: ipywidgets.HTML, text: str
 
 
 def _drawn(draw: Callable[..., Figure], values: dict[str, object]) -> Figure:
-    """The figure that `draw` returns, closed; if it fails, what it had begun is closed too."""
+    """The figure that `draw` returns; what it began is closed, also where it fails."""
     before = set(plt.get_fignums())
     try:
-        figure = draw(**values)
-    except Exception:
+        return draw(**values)
+    finally:  # else the notebook would show it once more
         for number in set(plt.get_fignums()) - before:
             plt.close(number)
-        raise
-    plt.close(figure)  # else the notebook would show it once more
-    return figure
 
 
 def _png(figure: Figure) -> bytes:

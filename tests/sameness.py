@@ -63,7 +63,7 @@ EXAMPLE = {"reset": "zero", "initial_potential": 0.0, "pooling": "spiking", "rea
 
 def outputs_of(engine, snn, images, *, steps, encoder, index=None):
     index = torch.arange(len(images)) if index is None else index
-    return list(engine.run(snn, images, steps=steps, encoder=encoder, index=index))
+    return list(engine.prepare(snn, steps=steps, encoder=encoder)(images, index))
 
 
 def assert_same(snn, images, *, steps, encoder, index=None):

@@ -43,7 +43,7 @@ def reference_run(cnn, snn, images, encoder, steps, **options):
 def outputs_of(snn, images, *, steps, encoder, index=None):
     """The engine's StepOutputs for one batch."""
     index = torch.arange(len(images)) if index is None else index
-    return list(clock.run(snn, images, steps=steps, encoder=encoder, index=index))
+    return list(clock.prepare(snn, steps=steps, encoder=encoder)(images, index))
 
 
 @given(small_cnns(), OPTIONS, ENCODERS, st.sampled_from([1.0, 0.7]))

@@ -12,7 +12,7 @@ from snnlib import (
     plotting,
     record,
 )
-from snnlib.plotting.overview import plot_overview
+from snnlib.plotting.simulation import plot_overview
 from snnlib.storage import write_whole
 
 PICTURE = Path(__file__).parent.parent / "_static" / "overview.png"

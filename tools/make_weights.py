@@ -16,7 +16,6 @@ from snnlib.cnn.shipped import (
     RECIPES,
     facts_of,
     load_trained_cnn,
-    save_trained_cnn,
     weights_file,
 )
 from snnlib.cnn.training import fit
@@ -24,6 +23,7 @@ from snnlib.data import load_digits
 from snnlib.simulation import simulate
 from snnlib.spiking.conversion import convert
 from snnlib.spiking.encoding import ConstantEncoder
+from snnlib.storage import save_tensors
 
 SEED = 0
 IMAGES_PER_CLASS = {"digits": 500, "mnist": None, "deep": None}
@@ -38,9 +38,8 @@ def make_weights(name: str, folder: Path) -> None:
         "accuracy_on_5000": evaluate(cnn, load_digits("test")).accuracy,
         "accuracy_on_10000": evaluate(cnn, load_digits("test", per_class=None)).accuracy,
     }
-    save_trained_cnn(
-        folder / weights_file(name).name, cnn, facts_of(recipe, SEED, history, **measured)
-    )
+    facts = facts_of(recipe, SEED, history, **measured)
+    save_tensors(folder / weights_file(name).name, cnn.state_dict(), facts)
     print(name, measured)
 
 
@@ -55,7 +54,7 @@ def make_quantized(name: str, folder: Path) -> None:
     measured = {f"accuracy_on_10000_after_{t}": accuracy[t - 1].item() for t in (1, 2, 4)}
     facts = facts_of(how.recipe, SEED, history, **measured)
     facts |= {"start": how.start, "levels": how.levels, "percentile": how.percentile}
-    save_trained_cnn(folder / weights_file(name).name, cnn, facts)
+    save_tensors(folder / weights_file(name).name, cnn.state_dict(), facts)
     print(name, measured)
 
 

@@ -15,11 +15,10 @@ from torch.nn import functional as F
 
 from snnlib.cnn.graph import INPUT, ChannelScale, Graph, Op, Path, Stage, bare
 from snnlib.cnn.models import window_area
-from snnlib.cnn.rebuilding import rebuild
 from snnlib.cnn.scales import check_scales, input_factors, output_factors
 from snnlib.cnn.streaming import FEW, LITTLE, Maximum, Percentile
 from snnlib.cnn.threads import one_thread
-from snnlib.cnn.tracing import trace
+from snnlib.cnn.tracing import rebuild, trace
 from snnlib.data import Digits, check_images
 
 AT_ONCE = 250  # images, so that float64 activations stay small

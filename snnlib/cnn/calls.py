@@ -29,6 +29,27 @@ def function_name(node: fx.Node) -> str:
     return target.strip("_") if node.op in ("call_function", "call_method") else target
 
 
+def label(root: fx.GraphModule, node: fx.Node) -> str:
+    """The layer or operation, as errors name it.
+
+    Parameters
+    ----------
+    root : fx.GraphModule
+        Every call of the network.
+    node : fx.Node
+        One of its calls.
+
+    Returns
+    -------
+    str
+    """
+    if node.op == "call_module":
+        return f"Layer {node.target} ({type(root.get_submodule(node.target)).__name__})"
+    if node.op == "output":
+        return "The output"
+    return f"Operation {node.name} ({function_name(node)})"
+
+
 def asks_only(node: fx.Node) -> bool:
     """Whether a call only asks for a shape or the like.
 

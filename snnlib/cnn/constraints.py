@@ -7,14 +7,14 @@ what it received, never below zero.  It can therefore stand in for
 (Cao et al. 2015, Diehl et al. 2015).
 """
 
-import copy
-from itertools import pairwise
+from collections import OrderedDict
+from itertools import pairwise, takewhile
 
-import torch
 from torch import nn
 
 from snnlib.cnn.models import WEIGHTED
 from snnlib.cnn.refusals import pool_faults, weight_faults
+from snnlib.cnn.tracing import IMAGES, recorded, shapes_of
 
 SILENT = (nn.Dropout, nn.Identity)  # they do nothing when a network only predicts
 
@@ -134,24 +134,17 @@ def _shape_faults(
     layers: list[tuple[str, nn.Module]], input_shape: tuple[int, int, int]
 ) -> list[str]:
     """The first layer that an image of `input_shape` does not fit, found without computing."""
-    x = torch.zeros(2, *input_shape, device="meta")  # two images, so that mixing them shows
-    for name, layer in layers:
-        if not isinstance(layer, _SHAPED):
-            return []  # what an unknown layer makes of an image is unknown too
-        try:
-            y = copy.deepcopy(layer).eval().to("meta")(x)
-        except (RuntimeError, ValueError, IndexError) as error:
-            reason = str(error).splitlines()[0]
-            return [
-                f"{_label(name, layer)} does not fit input_shape {tuple(input_shape)}: it receives "
-                f"{list(x.shape[1:])} ({reason}); give the shape of your images, [C, H, W]."
-            ]
-        if not isinstance(y, torch.Tensor):
-            return []
-        x = y
-    if x.ndim != 2 or len(x) != 2:
+    known = list(takewhile(lambda named: isinstance(named[1], _SHAPED), layers))
+    if not known:
+        return []
+    root = recorded(nn.Sequential(OrderedDict(known)))
+    shapes, faults = shapes_of(root, input_shape)
+    if faults or len(known) < len(layers):  # what an unknown layer makes of an image is unknown
+        return faults
+    *_, last, _ = root.graph.nodes
+    if len(shapes[last]) != 2 or shapes[last][0] != IMAGES:
         return [
-            f"{_label(*layers[-1])} gives {list(x.shape)} for two images; "
+            f"{_label(*layers[-1])} gives {list(shapes[last])} for {IMAGES} images; "
             "put nn.Flatten() before it, so that each image has one row."
         ]
     return []

@@ -11,9 +11,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, fx, nn
 
+from snnlib.cnn.calls import label
 from snnlib.cnn.graph import INPUT, SYNAPTIC, ChannelScale, Op, Path, Stage, Sum, bare
 from snnlib.cnn.models import window_area
-from snnlib.cnn.recording import label
 from snnlib.cnn.refusals import pool_faults, weight_faults
 from snnlib.cnn.scales import input_factors, output_factors
 from snnlib.cnn.walking import Joins, Layers, Walk

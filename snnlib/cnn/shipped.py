@@ -1,16 +1,15 @@
 """The trained weights that the course ships (chapters 3, 7 and 9)."""
 
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from snnlib.cnn.models import deep_cnn, digit_cnn, weighted_layers
+from snnlib.cnn.models import deep_cnn, digit_cnn
 from snnlib.cnn.quantized import QuantizedRecipe, quantize_activations
 from snnlib.cnn.training import BETTER, History, Recipe
-from snnlib.storage import load_tensors, save_tensors
+from snnlib.storage import load_tensors
 
 ASSETS = Path(__file__).parent.parent / "assets"
 RECIPES = {  # what the shipped weights were trained with
@@ -72,19 +71,6 @@ def trained_facts(name: str = "digits") -> dict:
     return load_tensors(weights_file(name))[1]
 
 
-def save_trained_cnn(path: str | Path, cnn: nn.Module, facts: dict) -> None:
-    """Write weights and the facts about them to one file, whole or not at all.
-
-    Parameters
-    ----------
-    path : str or Path
-    cnn : nn.Module
-    facts : dict
-        As made by ``facts_of``.
-    """
-    save_tensors(path, cnn.state_dict(), facts)
-
-
 def facts_of(recipe: Recipe, seed: int, history: History, **accuracy: float) -> dict:
     """The record that travels with trained weights, ready for JSON.
 
@@ -125,16 +111,16 @@ def weights_file(name: str) -> Path:
     return ASSETS / f"digit_cnn_{name}.safetensors"
 
 
-def _quantized_cnn(name: str) -> nn.Sequential:
+def _quantized_cnn() -> nn.Sequential:
     """``digit_cnn()`` with QCFS activations of any scale."""
-    cnn = digit_cnn()
-    scales = [torch.tensor(1.0)] * len(weighted_layers(cnn))
-    return quantize_activations(cnn, QUANTIZED[name].levels, scales)
+    return quantize_activations(
+        digit_cnn(), QUANTIZED["mnist_qcfs"].levels, [torch.tensor(1.0)] * 3
+    )
 
 
 NETWORKS = {
     "digits": digit_cnn,
     "mnist": digit_cnn,
     "deep": deep_cnn,
-    "mnist_qcfs": partial(_quantized_cnn, "mnist_qcfs"),
+    "mnist_qcfs": _quantized_cnn,
 }

@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from torch import Size, Tensor, fx, nn
 
-from snnlib.cnn.calls import asks_only, function_name, layers_of
+from snnlib.cnn.calls import asks_only, function_name, label, layers_of
 from snnlib.cnn.graph import INPUT, Graph, Op, Path, Stage, Sum
-from snnlib.cnn.recording import label
 from snnlib.cnn.refusals import KNOWN, fix_of
 
 Handler = Callable[["Walk", fx.Node, nn.Module, Sum], Sum]
@@ -26,7 +25,7 @@ class Walk:
     Parameters
     ----------
     root : fx.GraphModule
-        Every call, from ``recorded``.
+        Every call of the network.
     shapes : dict of fx.Node to torch.Size
         What calls give; empty if that is not known.
     layers : sequence of tuple

@@ -40,53 +40,31 @@ Prepared = Callable[[Tensor, Tensor], Run]
 class Engine(Protocol):
     """What each engine's module offers."""
 
-    def run(
-        self, snn: SpikingNetwork, images: Tensor, *, steps: int, encoder: Encoder, index: Tensor
-    ) -> Run:
-        """Simulate a batch of images from cleared potentials, step by step.
+    def prepare(
+        self, snn: SpikingNetwork, *, steps: int, encoder: Encoder, drops: bool = False
+    ) -> Prepared:
+        """Make ready to simulate batches: the network is asked for its wiring once, as it is now.
 
         Parameters
         ----------
         snn : SpikingNetwork
             Left with cleared potentials.
-        images : Tensor [N, C, H, W]
         steps : int
             At least 1.
         encoder : PoissonEncoder or ConstantEncoder
-        index : Tensor [N]
-            Place of each image in its data set; its random spikes depend on it.
-
-        Yields
-        ------
-        StepOutput
-            One a step.  Whoever iterates may send a mask [N] of the images that go on; the
-            rest is dropped, and costs nothing more.
-
-        Raises
-        ------
-        ValueError
-            If ``steps`` is beyond what even float64 holds exactly.
-        """
-
-    def prepare(
-        self, snn: SpikingNetwork, *, steps: int, encoder: Encoder, drops: bool = False
-    ) -> Prepared:
-        """``run`` for many batches: the network is asked for its wiring once, as it is now.
-
-        Parameters
-        ----------
-        snn, steps, encoder
-            As for ``run``.
         drops : bool
             Masks will be sent.
 
         Returns
         -------
         callable
-            ``run`` as a function of images [N, C, H, W] and index [N].
+            Takes images [N, C, H, W] and index [N], the place of each image in its data set, on
+            which its random spikes depend.  Simulates them from cleared potentials and yields a
+            ``StepOutput`` a step.  Whoever iterates may send a mask [N] of the images that go on;
+            the rest is dropped, and costs nothing more.
 
         Raises
         ------
         ValueError
-            As ``run`` does.
+            If ``steps`` is beyond what even float64 holds exactly.
         """

@@ -18,13 +18,8 @@ from snnlib.spiking.encoding import Encoder
 from snnlib.spiking.network import SpikingNetwork
 
 
-def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder: Encoder, index: Tensor) -> Run:
-    """``Engine.run``, on the device that holds the network and the images."""
-    yield from prepare(snn, steps=steps, encoder=encoder)(images, index)
-
-
 def prepare(snn: SpikingNetwork, *, steps: int, encoder: Encoder, drops: bool = False) -> Prepared:
-    """``Engine.prepare``; masks may be sent with ``drops`` or without."""
+    """``Engine.prepare``, on the device of the network and the images; ``drops`` is not needed."""
     snn = snn.exact_for(steps)
     return partial(_steps, snn, snn.fan_outs(), steps, encoder)
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 EXACT_STEPS = 128  # for which weights of other programs are rounded, as convert does
 Shapes = Mapping[str, torch.Size]
+Made = tuple[nn.Module, int, dict]  # neurons, k of the grid, bias and scale of a SpikingLayer
 
 
 class _NodeError(ValueError):
@@ -153,15 +154,15 @@ def _layer(
     shapes[unit.name] = _shape(unit, paths, shapes)
     bias = _bias(unit, shapes[unit.name])
     make = _as_stated if "fraction_bits" in unit.node.metadata else _by_default
-    layer = make(unit, paths, bias, shapes[unit.name])
-    layer.name = names[unit.name]
-    layer.sources = tuple(names[arm.source] for arm in unit.arms)
-    return layer
+    neuron, bits, facts = make(unit, paths, bias, shapes[unit.name])
+    main, *shortcuts = paths
+    facts |= {"sources": [names[arm.source] for arm in unit.arms], "shortcuts": shortcuts}
+    return SpikingLayer(names[unit.name], main, neuron, bits, **facts)
 
 
 def _as_stated(
     unit: Unit, paths: list[nn.Sequential], bias: Tensor | None, shape: torch.Size
-) -> SpikingLayer:
+) -> Made:
     """By its metadata: nothing is rounded, so all must be on the grid already."""
     facts = unit.node.metadata
     bits = int(facts["fraction_bits"])
@@ -174,7 +175,7 @@ def _as_stated(
     if bias is not None:
         _check_grid(unit.name, "bias", bias, bits)
     neuron = _stated_neuron(unit, shape) if kind(unit.node) == "IF" else Integrator()
-    return _spiking_layer(paths, neuron, bits, bias, torch.tensor(facts["scale"]))
+    return neuron, bits, {"bias": bias, "scale": torch.tensor(facts["scale"])}
 
 
 def _stated_neuron(unit: Unit, shape: torch.Size) -> IFNeuron:
@@ -194,7 +195,7 @@ def _stated_neuron(unit: Unit, shape: torch.Size) -> IFNeuron:
 
 def _by_default(
     unit: Unit, paths: list[nn.Sequential], bias: Tensor | None, shape: torch.Size
-) -> SpikingLayer:
+) -> Made:
     """By NIR's own rule, with weights rounded to the finest grid that is exact for long."""
     divisors = [_add_up(path) for path in paths]
     if len(paths) > 1 or bias is not None:
@@ -209,10 +210,10 @@ def _by_default(
         bits = _round(paths, divisors, bias, threshold, EXACT_STEPS if spiking else 1)
         bias = None if bias is None else on_grid(bias, bits)
     if not spiking:
-        return _spiking_layer(paths, Integrator(), bits, bias)
+        return Integrator(), bits, {"bias": bias}
     # v > threshold, for a v on the grid, is v >= the next multiple
     above = ((threshold.double() * 2.0**bits).floor() + 1) / 2.0**bits
-    return _spiking_layer(paths, IFNeuron(_per_channel(above.float()), reset="zero"), bits, bias)
+    return IFNeuron(_per_channel(above.float()), reset="zero"), bits, {"bias": bias}
 
 
 def _add_up(path: nn.Sequential) -> int:
@@ -241,18 +242,6 @@ def _round(
     for path, weight in zip(paths, weights, strict=True):
         weight_of(path).copy_(on_grid(weight, bits))
     return bits
-
-
-def _spiking_layer(
-    paths: list[nn.Sequential],
-    neuron: nn.Module,
-    bits: int,
-    bias: Tensor | None,
-    scale: Tensor | None = None,
-) -> SpikingLayer:
-    main, *shortcuts = paths
-    options = {"shortcuts": tuple(shortcuts), "bias": bias, "scale": scale}
-    return SpikingLayer("", main, neuron, bits, sources=("",) * len(paths), **options)
 
 
 # ---- nodes

@@ -8,6 +8,7 @@ Whatever does not fit is refused by the name of its node.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -240,11 +241,9 @@ def _arm_faults(unit: Unit, arm: Arm) -> list[str]:
     """Whether nodes are in an order that a layer's synapse has."""
     if not any(kind(node) in (*POOLS, *WEIGHTS) for _, node in arm.nodes):
         return [f"{arm.source} reaches {unit.name} without weights; put a Scale in between."]
-    ranks = [_rank(node) for _, node in arm.nodes]
     faults = []
-    for (name, _), rank, (after, _), next_rank in zip(
-        arm.nodes, ranks, arm.nodes[1:], ranks[1:], strict=False
-    ):
+    for (name, node), (after, follower) in pairwise(arm.nodes):
+        rank, next_rank = _rank(node), _rank(follower)
         if rank == next_rank == 2:
             faults.append(f"{name} and {after} have no neurons in between; multiply their weights.")
         elif rank > next_rank:

@@ -10,7 +10,6 @@ from snnlib.plotting.balancing import (
     plot_rates,
     plot_scale_curves,
 )
-from snnlib.plotting.confusion import draw_confusion
 from snnlib.plotting.cost import (
     plot_costs,
     plot_energy,
@@ -24,7 +23,7 @@ from snnlib.plotting.digits import (
     plot_pixel_histogram,
     plot_pixel_values,
 )
-from snnlib.plotting.elsewhere import plot_ladders, plot_nir_graph, plot_sizes
+from snnlib.plotting.elsewhere import plot_ladders, plot_nir_graph, plot_race, plot_sizes
 from snnlib.plotting.encoding import (
     plot_mean_error,
     plot_mean_images,
@@ -49,12 +48,13 @@ from snnlib.plotting.neuron import (
     plot_rate_curves,
     plot_rate_error,
 )
-from snnlib.plotting.race import plot_race
 from snnlib.plotting.simulation import (
+    draw_confusion,
     plot_accuracy,
     plot_confusion_at,
     plot_confusion_strip,
     plot_decision,
+    plot_overview,
     plot_raster,
 )
 from snnlib.plotting.style import use_course_style
@@ -65,55 +65,3 @@ from snnlib.plotting.training import (
     plot_rate_gaps,
     plot_recipes,
 )
-
-__all__ = [
-    "LiveCurves",
-    "LiveTraining",
-    "draw_confusion",
-    "plot_accuracy",
-    "plot_activation_histograms",
-    "plot_architecture",
-    "plot_class_balance",
-    "plot_confusion_at",
-    "plot_confusion_strip",
-    "plot_costs",
-    "plot_decision",
-    "plot_diagnosis",
-    "plot_digits",
-    "plot_energy",
-    "plot_exit",
-    "plot_factors",
-    "plot_ladders",
-    "plot_margins",
-    "plot_mean_error",
-    "plot_mean_images",
-    "plot_neuron",
-    "plot_nir_graph",
-    "plot_orders",
-    "plot_output_counts",
-    "plot_percentile",
-    "plot_piece_curves",
-    "plot_pieces",
-    "plot_pixel_histogram",
-    "plot_pixel_values",
-    "plot_pool_counts",
-    "plot_pooling",
-    "plot_potentials",
-    "plot_race",
-    "plot_raster",
-    "plot_rate_curves",
-    "plot_rate_error",
-    "plot_rate_gaps",
-    "plot_rates",
-    "plot_recipes",
-    "plot_responses",
-    "plot_scale_curves",
-    "plot_sizes",
-    "plot_spike_images",
-    "plot_spike_statistics",
-    "plot_stages",
-    "plot_sweep",
-    "plot_switches",
-    "plot_times",
-    "use_course_style",
-]

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -16,12 +15,13 @@ from snnlib.plotting.style import (
     POTENTIAL,
     REFERENCE,
     THRESHOLD,
+    active_dots,
+    log_steps,
     percent_axis,
 )
 from snnlib.simulation import SimulationResult
 
 Run = tuple[Tensor, Tensor, Tensor]  # [T] input, spikes, potential after the reset
-DOTS = 3000  # in a panel of a scatter plot: enough to see the shape
 
 
 def plot_factors(runs: Mapping[float, Run]) -> Figure:
@@ -64,8 +64,7 @@ def plot_activation_histograms(activations: Mapping[str, Tensor]) -> Figure:
         positive = values[values > 0]
         _draw_histogram(ax, positive, ceiling=1.0)
         share = (positive > 1).double().mean().item()
-        ax.set_title(f"{name}: {share:.0%} above 1")
-        ax.set_xlabel("activation")
+        ax.set(title=f"{name}: {share:.0%} above 1", xlabel="activation")
     axes[0].set_ylabel("number of activations")
     axes[-1].legend(loc="upper right")
     return fig
@@ -92,7 +91,7 @@ def plot_scale_curves(results: Mapping[str, SimulationResult], cnn_accuracy: flo
         ax.grid(axis="y")
     axes[0].set(ylim=(-0.03, 1.04), title="all")  # a line at zero stays visible
     axes[1].set(ylim=(0.94, 1.0), title="the top of it, magnified", xlabel="time step")
-    _spread_first_steps(axes[0], len(steps))
+    log_steps(axes[0], len(steps))
     columns = 4 if len(results) < 4 else 3
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=columns)
     return fig
@@ -154,7 +153,7 @@ def plot_percentile(
     ax.plot(range(1, len(result.accuracy) + 1), result.accuracy, color=HIDDEN, marker=".")
     ax.axhline(cnn_accuracy, color=REFERENCE, linestyle="--", linewidth=1.2, label="CNN")
     ax.set(xlabel="time step", ylabel="test accuracy", ylim=(0, 1.03))
-    _spread_first_steps(ax, len(result.accuracy))
+    log_steps(ax, len(result.accuracy))
     percent_axis(ax.yaxis)
     ax.grid(axis="y")
     ax.legend(loc="lower right")
@@ -173,21 +172,8 @@ def _draw_histogram(ax: Axes, values: Tensor, ceiling: float) -> None:
 
 def _draw_rates(ax: Axes, activation: Tensor, rate: Tensor, band: float) -> None:
     """Dots for neurons that are active, on the band of width 1/T around the ideal line."""
-    active = ((activation > 0) | (rate > 0)).flatten().nonzero().flatten()
-    order = torch.randperm(len(active), generator=torch.Generator().manual_seed(0))
-    shown = active[order[:DOTS]]
     x = np.linspace(0, max(1.0, activation.max().item()), 200)
     ideal = np.minimum(x, 1)
     ax.fill_between(x, ideal - band / 2, np.minimum(ideal + band / 2, 1), color=MUTED, alpha=0.6)
     ax.plot(x, ideal, color=REFERENCE, linestyle="--", linewidth=1.2)
-    ax.scatter(
-        activation.flatten()[shown], rate.flatten()[shown], s=4, color=HIDDEN, alpha=0.4, lw=0
-    )
-
-
-def _spread_first_steps(ax: Axes, steps: int) -> None:
-    """Steps on a logarithmic axis."""
-    ax.set(xscale="log", xlim=(0.95, steps * 1.05))
-    ticks = [step for step in (1, 2, 3, 5, 10, 20, 40, 100) if step <= steps]
-    ax.set_xticks(ticks, ticks)
-    ax.minorticks_off()
+    ax.scatter(*active_dots(activation, rate), s=4, color=HIDDEN, alpha=0.4, lw=0)

@@ -11,6 +11,7 @@ from matplotlib.ticker import StrMethodFormatter
 from torch import Tensor
 
 from snnlib.data import Digits
+from snnlib.plotting.simulation import write_decisions
 from snnlib.plotting.style import (
     HIDDEN,
     METHODS,
@@ -20,10 +21,10 @@ from snnlib.plotting.style import (
     THRESHOLD,
     bare,
     layer_color,
+    log_steps,
     percent_axis,
 )
 from snnlib.simulation import SimulationResult
-from snnlib.spiking.decisions import UNDECIDED
 from snnlib.study.early_exit import ExitCurve, MarginStop, exit_curve, stopping_steps
 
 Point = tuple[float, float]  # synaptic operations, seconds
@@ -103,7 +104,7 @@ def plot_energy(
         rates.plot(steps, row, color=REFERENCE, linestyle=dashes, label=f"break-even, {name}")
     rates.set(title="rate", ylabel="rate [spikes/step]", ylim=(0.008, 40))
     for ax in (energy, rates):
-        _log_steps(ax, steps)
+        log_steps(ax, max(steps), 0.93, 1.08)
         ax.set(yscale="log", xlabel="time steps")
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.grid(axis="y")
@@ -162,7 +163,7 @@ def plot_exit(
     mean, accuracy = here.mean_steps.item(), here.accuracy.item()
     ax.plot(mean, accuracy, "o", color=OUTPUT, label=f"margin {stop.margin:.2f}", zorder=3)
     ax.set(xlabel="mean steps", ylabel="accuracy", title=f"{accuracy:.2%} right")
-    _log_steps(ax, range(1, len(result.margins) + 1))
+    log_steps(ax, len(result.margins), 0.93, 1.08)
     percent_axis(ax.yaxis)
     ax.grid(axis="y")
     ax.legend(loc="lower right")
@@ -186,19 +187,9 @@ def _draw_margins(
     ax: Axes, result: SimulationResult, place: int, class_names: tuple[str, ...]
 ) -> None:
     """The margin after each step, and the decision where it changes."""
-    margins, decisions = result.margins[:, place], result.predictions[:, place].tolist()
+    margins, decisions = result.margins[:, place], result.predictions[:, place]
     ax.plot(np.arange(1, len(margins) + 1), margins, color=HIDDEN, marker=".", markersize=5)
-    for step, decision in enumerate(decisions, start=1):
-        if step == 1 or decision != decisions[step - 2]:
-            right = decision == result.labels[place]
-            ax.annotate(
-                "?" if decision == UNDECIDED else class_names[decision],
-                (step, 1.03),
-                xycoords=("data", "axes fraction"),
-                ha="center",
-                weight="bold",
-                color=OUTPUT if right else REFERENCE,
-            )
+    write_decisions(ax, decisions, class_names, result.labels[place], 1.03, ha="center")
     ax.set(xlim=(0.3, len(margins) + 0.7), ylim=(0, None))
 
 
@@ -206,11 +197,3 @@ def _dashes(rows: Mapping[str, Tensor]) -> list[str]:
     """A line style for each layer: another one for each that has the same colour."""
     colors = [layer_color(name) for name in rows]
     return [DASHES[colors[:i].count(color)] for i, color in enumerate(colors)]
-
-
-def _log_steps(ax: Axes, steps: Sequence[int]) -> None:
-    """Steps on a logarithmic axis, with plain numbers."""
-    ax.set(xscale="log", xlim=(0.93, 1.08 * max(steps)))
-    ticks = [step for step in (1, 2, 3, 5, 10, 20, 40, 100) if step <= max(steps)]
-    ax.set_xticks(ticks, ticks)
-    ax.minorticks_off()

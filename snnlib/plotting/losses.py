@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -18,6 +17,7 @@ from snnlib.plotting.style import (
     POTENTIAL,
     REFERENCE,
     THRESHOLD,
+    active_dots,
     percent_axis,
 )
 from snnlib.study.diagnosis import Diagnosis
@@ -26,7 +26,6 @@ from snnlib.study.suggestion import Suggestion
 from snnlib.study.sweep import BALANCINGS, ENCODERS, RESETS, Sweep
 
 Run = tuple[Tensor, Tensor, Tensor]  # [T] input, spikes, potential after the reset
-DOTS = 3000  # in a scatter plot: enough to see the shape
 SMALL = 0.02  # of the largest piece: what is less has no bar
 COLORS = dict(zip(PIECES, (MUTED, OUTPUT, HIDDEN, POTENTIAL, THRESHOLD, INPUT), strict=True))
 LOWEST_ERROR = 0.003  # of the axes of the table
@@ -74,9 +73,7 @@ def plot_orders(runs: Mapping[str, Run]) -> Figure:
         ax.axhline(1, color=THRESHOLD, linestyle="--", linewidth=1.2, label="threshold")
         times = spikes.nonzero().flatten() + 1
         ax.plot(times, [3.0] * len(times), "|", color=OUTPUT, ms=13, mew=2.5, label="spike")
-        ax.set_title(f"{order}: {len(times)} spikes")
-        ax.set_xticks(steps)
-        ax.set_xlabel("time step")
+        ax.set(title=f"{order}: {len(times)} spikes", xlabel="time step", xticks=steps)
     axes[0, 0].set(ylabel="[threshold units]", ylim=(-1.9, 3.5))
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return fig
@@ -149,13 +146,8 @@ def plot_diagnosis(diagnosis: Diagnosis) -> Figure:
     rows = len(diagnosis.layers)
     suggestion = diagnosis.suggestion
     heights = [0.45 * rows + 0.6, *([2.4] if suggestion else [])]
-    fig, axes = plt.subplots(
-        len(heights),
-        1,
-        figsize=(7.2, sum(heights) + 0.7),
-        height_ratios=heights,
-        squeeze=False,
-    )
+    look = {"figsize": (7.2, sum(heights) + 0.7), "height_ratios": heights, "squeeze": False}
+    fig, axes = plt.subplots(len(heights), 1, **look)
     _draw_shares(axes[0, 0], diagnosis)
     if suggestion:
         _draw_evidence(axes[1, 0], suggestion)
@@ -193,14 +185,10 @@ def plot_sweep(sweep: Sweep, cnn_accuracy: float) -> Figure:
 
 def _draw_dots(ax: Axes, errors: LayerErrors) -> None:
     """A dot a neuron that is active, with the ideal line."""
-    activation, rate = errors.activation.flatten(), errors.rate.flatten()
-    active = ((activation > 0) | (rate > 0)).nonzero().flatten()
-    order = torch.randperm(len(active), generator=torch.Generator().manual_seed(0))
-    shown = active[order[:DOTS]]
-    x = np.linspace(0, max(1.0, activation.max().item()), 200)
+    x = np.linspace(0, max(1.0, errors.activation.max().item()), 200)
     ax.plot(x, x, color=REFERENCE, linestyle="--", linewidth=1.2, label="ReLU")
     ax.axhline(1, color=MUTED, linewidth=1.2, zorder=0)
-    ax.scatter(activation[shown], rate[shown], s=9, color=HIDDEN, alpha=0.3, lw=0)
+    ax.scatter(*active_dots(errors.activation, errors.rate), s=9, color=HIDDEN, alpha=0.3, lw=0)
     ax.set_ylim(-0.05, 1.3)
     ax.legend(loc="lower right")
 

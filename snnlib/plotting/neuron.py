@@ -72,8 +72,7 @@ def plot_potentials(runs: Mapping[str, Run], *, threshold: float = 1.0) -> Figur
         _draw_potential(ax, before, spikes, after, threshold)
         count = int(sum(spikes))
         ax.set_title(f"{name}: {count} spike{'s' * (count != 1)}")
-        ax.set(xlabel="time step", xlim=(0.2, len(before) + 0.9))
-        ax.set_xticks(range(1, len(before) + 1))
+        ax.set(xlabel="time step", xlim=(0.2, len(before) + 0.9), xticks=range(1, len(before) + 1))
     for ax in axes[0, 1:]:
         ax.set_ylabel("")
     fig.get_layout_engine().set(wspace=0.06)

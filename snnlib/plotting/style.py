@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
+import torch
 from matplotlib.axes import Axes
+from torch import Tensor
 
 STYLE_FILE = Path(__file__).parent.parent / "assets" / "course.mplstyle"
 
@@ -24,6 +26,7 @@ LARGE_TEXT = {
     "xtick.labelsize": 11,
     "ytick.labelsize": 11,
 }
+DOTS = 3000  # in a panel of a scatter plot: enough to see the shape
 METHODS = (HIDDEN, OUTPUT, POTENTIAL, THRESHOLD, INPUT, "#56B4E9")  # compared with one another
 
 
@@ -62,3 +65,19 @@ def bare(ax: Axes) -> None:
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
+
+
+def log_steps(ax: Axes, last: int, low: float = 0.95, high: float = 1.05) -> None:
+    """Steps on a logarithmic axis, with plain numbers; room from `low` to `high` times the last."""
+    ax.set(xscale="log", xlim=(low, high * last))
+    ticks = [step for step in (1, 2, 3, 5, 10, 20, 40, 100) if step <= last]
+    ax.set_xticks(ticks, ticks)
+    ax.minorticks_off()
+
+
+def active_dots(activation: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+    """Activations and rates of neurons that have either, or of so many of them at random."""
+    active = ((activation > 0) | (rate > 0)).flatten().nonzero().flatten()
+    order = torch.randperm(len(active), generator=torch.Generator().manual_seed(0))
+    shown = active[order[:DOTS]]
+    return activation.flatten()[shown], rate.flatten()[shown]

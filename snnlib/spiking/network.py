@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from snnlib.cnn.graph import INPUT
-from snnlib.spiking.describing import table
 from snnlib.spiking.layer import SpikingLayer
-from snnlib.spiking.network_file import read_layers, write_layers
+from snnlib.spiking.network_file import read_layers, table, write_layers
 
 Current = Tensor | dict[str, Tensor]
 

@@ -1,13 +1,14 @@
 """What became of each layer in a conversion (chapter 9, *Lift the constraints*)."""
 
 from dataclasses import dataclass, fields
+from html import escape
 
 from torch import Tensor, nn
 
 from snnlib.cnn.tracing import trace
-from snnlib.spiking.describing import neuron_text, range_text, synapse_text
 from snnlib.spiking.layer import SpikingLayer, weight_of
 from snnlib.spiking.network import SpikingNetwork
+from snnlib.spiking.network_file import neuron_text, range_text, synapse_text
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ class ConversionReport:
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{cell}</th>" for cell in _HEAD)
         rows = [
-            "".join(f"<td>{_escaped(cell)}</td>" for cell in _cells(layer)) for layer in self.layers
+            "".join(f"<td>{escape(cell)}</td>" for cell in _cells(layer)) for layer in self.layers
         ]
         body = "".join(f"<tr>{row}</tr>" for row in rows)
-        notes = "".join(f"<p>{_escaped(note)}</p>" for note in self.notes)
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
     @property
@@ -145,7 +146,3 @@ def _cells(layer: LayerReport) -> tuple[str, ...]:
     """A row of the table."""
     values = (getattr(layer, field.name) for field in fields(layer))
     return tuple(f"{value:,}" if isinstance(value, int) else value for value in values)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;")

@@ -8,7 +8,6 @@ is what often costs more: reading weights and potentials from memory, moving spi
 comparing with thresholds.  So they compare operations, and predict no chip.
 """
 
-import copy
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -16,7 +15,7 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
-from snnlib.cnn.graph import INPUT, SYNAPTIC, Path
+from snnlib.cnn.graph import INPUT, SYNAPTIC, Path, counting
 from snnlib.cnn.tracing import trace
 from snnlib.simulation import SimulationResult
 from snnlib.spiking.network import SpikingNetwork
@@ -204,11 +203,9 @@ def _path_cost(path: Path, x: Tensor) -> Cost:
 
 def _meetings(layer: nn.Module, x: Tensor) -> int:
     """How often an input of one image, padding apart, enters a sum or a product."""
-    counting = copy.deepcopy(layer)
-    if isinstance(layer, SYNAPTIC):
-        nn.init.ones_(counting.weight)
-    elif isinstance(layer, nn.AvgPool2d):
-        counting.divisor_override = 1
-    else:
+    if not isinstance(layer, (*SYNAPTIC, nn.AvgPool2d)):
         return 0
-    return int(counting(torch.ones_like(x)).sum())
+    (counter,) = counting(nn.Sequential(layer))
+    if isinstance(layer, nn.AvgPool2d):
+        counter.divisor_override = 1
+    return int(counter(torch.ones_like(x)).sum())

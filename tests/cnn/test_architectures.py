@@ -163,8 +163,7 @@ def test_balancing_keeps_its_outputs(net, images, channelwise):
 def test_its_spiking_outputs_approach_it(net, images):
     balanced = normalize_weights(net, activation_scales(net, images))
     snn, index = convert(balanced, input_shape=SHAPE), torch.arange(len(images))
-    run = {"encoder": ConstantEncoder(), "index": index}
-    *_, last = clock.run(snn, images, steps=256, **run)
+    *_, last = clock.prepare(snn, steps=256, encoder=ConstantEncoder())(images, index)
     gap = (last.potential / 256 - balanced(images)).abs().mean()
     assert gap < 0.02 * balanced(images).abs().mean()
 

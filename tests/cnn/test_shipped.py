@@ -19,7 +19,8 @@ from snnlib import (
 )
 from snnlib.cnn import shipped
 from snnlib.cnn.quantized import restore_relu
-from snnlib.cnn.shipped import NETWORKS, QUANTIZED, RECIPES, save_trained_cnn, weights_file
+from snnlib.cnn.shipped import NETWORKS, QUANTIZED, RECIPES, weights_file
+from snnlib.storage import save_tensors
 
 
 def same_weights(a, b):
@@ -64,7 +65,7 @@ def test_unknown_weights_are_refused():
 
 def test_weights_can_be_stored_and_loaded_again(assets):
     cnn = digit_cnn(seed=5)
-    save_trained_cnn(weights_file("digits"), cnn, {"note": "untrained"})
+    save_tensors(weights_file("digits"), cnn.state_dict(), {"note": "untrained"})
     assert same_weights(cnn.state_dict(), load_trained_cnn("digits").state_dict())
     assert trained_facts("digits") == {"note": "untrained"}
 

@@ -158,8 +158,7 @@ def test_an_output_beyond_32_bits_is_exact():
     cnn[1].weight.data = torch.tensor([[1.0], [-1.0], [0.5]]).expand(3, 4).clone()
     snn, steps = convert(cnn, input_shape=(1, 2, 2)), 33_000
     index, encoder = torch.zeros(1, dtype=torch.int64), PoissonEncoder(1.0)
-    outputs = event.run(snn, torch.ones(1, 1, 2, 2), steps=steps, encoder=encoder, index=index)
-    *_, last = outputs
+    *_, last = event.prepare(snn, steps=steps, encoder=encoder)(torch.ones(1, 1, 2, 2), index)
     assert 4 * steps * 2.0 ** snn.layers[0].fraction_bits > 2**31
     assert last.potential.tolist() == [[4.0 * steps, -4.0 * steps, 2.0 * steps]]
 
@@ -269,9 +268,9 @@ FIRST_CALL = """
 import torch
 from snnlib import PoissonEncoder, convert, digit_cnn
 from snnlib.engines import event
-from snnlib.engines.event import compiling
+from snnlib.engines.event import batch
 
-compiling.PATIENCE = 0.0
+batch.PATIENCE = 0.0
 event.prepare(convert(digit_cnn()), steps=1, encoder=PoissonEncoder())
 """
 
@@ -318,9 +317,8 @@ def test_a_changed_network_is_laid_out_anew(snn, digits):
 
 def test_outputs_that_are_kept_do_not_change(snn, digits):
     outputs = outputs_of(event, snn, digits.images[:2], steps=40, encoder=PoissonEncoder())
-    again = event.run(
-        snn, digits.images[:2], steps=40, encoder=PoissonEncoder(), index=torch.arange(2)
-    )
+    run = event.prepare(snn, steps=40, encoder=PoissonEncoder())
+    again = run(digits.images[:2], torch.arange(2))
     for kept, now in zip(outputs, again, strict=True):
         assert torch.equal(kept.potential, now.potential)
 

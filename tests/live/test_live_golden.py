@@ -62,7 +62,7 @@ def test_both_engines_find_what_python_found(engine, vector):
     snn = at_threshold(make_network(vector), run["threshold"])
     encoder, index = PoissonEncoder(run["rate"], run["seed"]), torch.tensor([run["index"]])
     image = make_image(vector).unsqueeze(0)
-    outputs = list(engine.run(snn, image, steps=run["steps"], encoder=encoder, index=index))
+    outputs = list(engine.prepare(snn, steps=run["steps"], encoder=encoder)(image, index))
     for name, total in expected["spikes"].items():
         assert sum(output.spikes[name] for output in outputs) == total, name
     last, neuron = outputs[-1], snn.layers[-1].neuron

@@ -36,8 +36,8 @@ def assert_same(node, snn, image, *, steps=40, rate=0.4, seed=0, index=0, thresh
     assert_same_recording(found, record(snn, image, steps=steps, encoder=encoder, index=index), snn)
     assert event.why_not(snn) is None
     for engine in (clock, event):
-        given = {"steps": steps, "encoder": encoder, "index": torch.tensor([index])}
-        assert_same_outputs(found, list(engine.run(snn, image.unsqueeze(0), **given)), snn)
+        run = engine.prepare(snn, steps=steps, encoder=encoder)
+        assert_same_outputs(found, list(run(image.unsqueeze(0), torch.tensor([index]))), snn)
     return found
 
 

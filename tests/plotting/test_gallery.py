@@ -215,8 +215,8 @@ OPTIONS = {
 
 
 def test_every_figure_of_the_course_is_in_this_gallery():
-    functions = {name for name in plotting.__all__ if name.startswith(("plot_", "draw_"))}
-    assert functions == set(DRAWINGS)
+    functions = {name for name in vars(plotting) if name.startswith(("plot_", "draw_"))}
+    assert functions == {*DRAWINGS, "plot_overview"}  # that one needs a network of full size
 
 
 @pytest.mark.parametrize("name", DRAWINGS)

@@ -35,7 +35,7 @@ POWERS = st.integers(-2, 2).map(lambda n: 2.0**n)
 def potentials_after(steps, snn, images):
     """Of the output, under a constant current."""
     index = torch.arange(len(images))
-    *_, last = clock.run(snn, images, steps=steps, encoder=ConstantEncoder(), index=index)
+    *_, last = clock.prepare(snn, steps=steps, encoder=ConstantEncoder())(images, index)
     return last.potential
 
 
@@ -315,7 +315,7 @@ def test_spikes_of_every_layer_are_counted_with_their_fan_out():
     recorded = record(snn, image[0], steps=9, encoder=encoder)
     spikes = {"input": recorded.input, **recorded.spikes}
     for engine in (clock, event):
-        outputs = list(engine.run(snn, image, steps=9, encoder=encoder, index=index))
+        outputs = list(engine.prepare(snn, steps=9, encoder=encoder)(image, index))
         for t, output in enumerate(outputs):
             counts = {name: int(trains[t].sum()) for name, trains in spikes.items()}
             assert output.spikes == counts

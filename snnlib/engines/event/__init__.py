@@ -22,11 +22,6 @@ from snnlib.spiking.encoding import Encoder, PoissonEncoder
 from snnlib.spiking.network import SpikingNetwork, Wiring
 
 
-def run(snn: SpikingNetwork, images: Tensor, *, steps: int, encoder: Encoder, index: Tensor) -> Run:
-    """``Engine.run``, but every image goes on; to drop images, ``prepare`` for it."""
-    yield from prepare(snn, steps=steps, encoder=encoder)(images, index)
-
-
 def prepare(snn: SpikingNetwork, *, steps: int, encoder: Encoder, drops: bool = False) -> Prepared:
     """``Engine.prepare``: the network is laid out as it is now.
 

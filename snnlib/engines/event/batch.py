@@ -4,9 +4,11 @@ An image is taken through all steps of a chunk at once, layer by layer, while it
 potentials lie in the processor's cache.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Timer
 
 import numpy as np
 import torch
@@ -14,13 +16,13 @@ from torch import Tensor
 
 from snnlib.cnn.graph import INPUT
 from snnlib.engines import Run, StepOutput
-from snnlib.engines.event.compiling import announced, compiled
-from snnlib.engines.event.plan import Accumulate, Gather, Maximum, Plan, aligned
+from snnlib.engines.event.plan import Accumulate, Gather, Maximum, Plan, aligned, compiled
 from snnlib.engines.event.sources import Source
 
 CHUNK = 16  # steps that an image takes at once: enough to reuse what is in the cache
 CHUNK_OF_FEW = 64  # the same for one piece: less to do between chunks
 PIECE = 32  # images that a thread takes at once
+PATIENCE = 2.0  # [seconds] after which a first call says what takes so long
 
 
 def run_batch(plan: Plan, source: Source, images: int, steps: int, chunk: int | None) -> Run:
@@ -70,11 +72,29 @@ def compile_kernels(plan: Plan) -> None:
     plan : Plan
     """
     kernels = compiled()  # loading numba itself is no compiling
-    with announced():
+    with _announced():
         words, none = np.zeros((0, 1, plan.words), np.uint32), np.zeros((0, 0), np.int32)
         kernels.encode(none, none.ravel(), none.ravel(), 0, words)
         current = none.astype(plan.layers[0].neurons.initial.dtype)
         _Piece(plan, slice(0, 0)).advance(dict.fromkeys(plan.driven, current), words, 1)
+
+
+@contextmanager
+def _announced() -> Iterator[None]:
+    """Says so if what is done inside takes a while, unless the kernels were kept."""
+    timer = Timer(PATIENCE, _announce)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _announce() -> None:
+    if not compiled().encode.stats.cache_hits:  # what was kept is loaded, however slowly
+        text = "Compiling the event engine, once for this installation (about 10 s) ..."
+        print(text, file=sys.stderr, flush=True)
 
 
 class _Batch:

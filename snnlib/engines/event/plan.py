@@ -1,6 +1,7 @@
 """A spiking network laid out for the event-driven engine: what its kernels take."""
 
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -213,3 +214,10 @@ def padded(size: int) -> int:
         A multiple of WIDTH.
     """
     return -(-size // WIDTH) * WIDTH
+
+
+def compiled() -> ModuleType:
+    """The kernels, imported when they are first needed: numba takes a second to load."""
+    from snnlib.engines.event import kernels
+
+    return kernels

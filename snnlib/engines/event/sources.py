@@ -9,8 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from snnlib.engines.clock import exact_arithmetic
-from snnlib.engines.event.compiling import compiled
-from snnlib.engines.event.plan import WIDTH, Plan, aligned
+from snnlib.engines.event.plan import WIDTH, Plan, aligned, compiled
 from snnlib.spiking.encoding import Encoder, PoissonEncoder, image_keys, rate_levels
 from snnlib.spiking.network import SpikingNetwork
 
