@@ -8,7 +8,7 @@ CLASS ?= class
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=2 --dist=worksteal
 GRADING := PYTHONPATH=assignments $(BIN)/python -m grading
 
-NEEDS_PYTHON = $(PYTHON) -c "import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and 'Python 3.11 or newer is needed; this is %d.%d. Try: make PYTHON=python3.11' % v)"
+NEEDS_PYTHON = $(or $(PYTHON),$(error Python 3.11 or newer is needed; install it, then make PYTHON=python3.11)) -c "import sys; v = sys.version_info[:2]; sys.exit(v < (3, 11) and 'Python 3.11 or newer is needed; this is %d.%d. Try: make PYTHON=python3.11' % v)"
 
 # .venv is made anew if its Python is gone, is no longer the version that made it, or is not the
 # one that was asked for with PYTHON=
@@ -89,6 +89,7 @@ clean:  ## remove what was built, but not .venv
 .venv/ready: requirements.txt constraints.txt pyproject.toml
 	$(NEEDS_PYTHON)
 	$(if $(STALE),rm -rf .venv)
+	[ -d .venv ] || rm -f .venv  # a link that leads nowhere
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

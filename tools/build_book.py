@@ -1,13 +1,12 @@
 """Build the book: execute what changed, stop at any warning, check that pages came out.
 
 The book takes outputs from a cache, which is filled here with the executed pairs that fit
-(`digests.py`) and grows by what the book itself executes.  It finds a chapter by its code alone,
-so it is emptied when the library changes.  The buttons that open a chapter elsewhere are added
+(`digests.py`).  It finds a chapter by its code alone, whatever library ran it, so no build uses
+what an earlier one left there.  The buttons that open a chapter elsewhere are added
 here, once `_config.yml` says where the repository is.
 """
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
@@ -26,15 +25,12 @@ COLAB = "https://colab.research.google.com"
 
 
 def executions(build: Path = BUILD) -> Path:
-    """The cache of executed chapters in a folder of builds, emptied if the library changed."""
+    """An empty cache of executed chapters in a folder of builds."""
     cache = build / ".jupyter_cache"
-    mark, fingerprint = cache / "library.sha256", digests.fingerprint()
     try:
-        if not mark.exists() or mark.read_text() != fingerprint:
-            if cache.exists():
-                shutil.rmtree(cache)
-            cache.mkdir(parents=True)
-        mark.write_text(fingerprint)
+        if cache.exists():
+            shutil.rmtree(cache)
+        cache.mkdir(parents=True)
     except OSError as error:
         sys.exit(
             f"error: {build} cannot be written ({error.strerror}). "
@@ -73,9 +69,7 @@ def jupyter_book(source: Path, config: dict[str, Any], output: Path | None = Non
     settings.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     command = [Path(sys.executable).with_name("jupyter-book"), "build", "."]
     command += ["--config", settings, "--path-output", output, "-n", "-W", "--keep-going", "--all"]
-    # two threads that spin stand still on a busy machine
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=source, env=one_thread).returncode
+    return subprocess.run(command, cwd=source, env=digests.environment()).returncode
 
 
 def build(output: Path) -> int:
@@ -85,9 +79,8 @@ def build(output: Path) -> int:
         print(f"{name} will be executed: its notebook is not up to date (see: make notebooks)")
     shutil.rmtree(output / "_build" / "html", ignore_errors=True)  # old pages hide warnings
     config = with_buttons(yaml.safe_load((ROOT / "_config.yml").read_text()))
-    status = jupyter_book(ROOT, config, output)
-    executions(output / "_build")  # forgets what ran while the library was being edited
-    return status
+    config["execute"]["cache"] = str(cache)
+    return jupyter_book(ROOT, config, output)
 
 
 def main() -> int:

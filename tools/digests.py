@@ -11,7 +11,11 @@ chapter again.
 
 import hashlib
 import json
+import os
+import re
+import sys
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,27 @@ ROOT = Path(__file__).parent.parent
 RESULTS = "benchmarks/results"  # which chapter 10 and a page of the appendix read
 READ = ["snnlib", RESULTS, "requirements.txt", "constraints.txt"]
 FIELD = "digest"  # in the metadata of a notebook
+
+
+def environment() -> dict[str, str]:
+    """What chapters run with: this folder's library, whatever is installed, and one thread.
+
+    Two threads that spin stand still on a busy machine.
+    """
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+
+
+def require_pins() -> None:
+    """Exit unless what is installed is what requirements.txt asks for."""
+    pins = re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), flags=re.M)
+    for name, wanted in pins:
+        installed = version(name).split("+")[0]  # 2.13.0+cpu is 2.13.0
+        if installed != wanted:
+            sys.exit(
+                f"error: requirements.txt asks for {name} {wanted}, but {installed} is installed; "
+                "run `make .venv/ready` first"
+            )
 
 
 def fingerprint() -> str:
@@ -65,7 +90,14 @@ def valid_pair(source: Path) -> NotebookNode | None:
     try:
         document = json.loads(source.with_suffix(".ipynb").read_text())
         stored = document["metadata"].pop(FIELD)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # absent or malformed
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):  # absent or malformed
         return None
     if stored != _digest(document, made_from(source)):
         return None

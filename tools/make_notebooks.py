@@ -25,7 +25,7 @@ def make_notebook(source: Path) -> None:
     notebook = jupytext.read(source)
     NotebookClient(
         notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": CHAPTERS}}
-    ).execute()
+    ).execute(env=digests.environment())
     make_reproducible(notebook)
     digests.sign(notebook, made_from)
     write_whole(source.with_suffix(".ipynb"), lambda path: nbformat.write(notebook, path))
@@ -45,6 +45,7 @@ def make_reproducible(notebook: nbformat.NotebookNode) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("chapters", nargs="*", type=Path, help="default: all")
+    digests.require_pins()
     for source in parser.parse_args().chapters or sorted(CHAPTERS.glob("*.md")):
         start = time.perf_counter()
         make_notebook(source)

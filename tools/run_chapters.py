@@ -3,10 +3,11 @@
 A cell tagged `nbval-check-output` must print again what is stored in the notebook.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
+
+import digests
 
 CHAPTERS = Path(__file__).parent.parent / "chapters"
 
@@ -18,9 +19,7 @@ WARNINGS = ["-W", "ignore"]  # those of the notebook machinery; the library's ar
 def main() -> int:
     notebooks = sys.argv[1:] or [str(CHAPTERS)]
     command = [sys.executable, "-m", "pytest", *OPTIONS, *WARNINGS, *notebooks]
-    # two threads that spin stand still on a busy machine
-    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, env=one_thread).returncode
+    return subprocess.run(command, env=digests.environment()).returncode
 
 
 if __name__ == "__main__":

@@ -45,6 +45,6 @@ def read_record(path: Path) -> Record | None:
     """The record at a path; nothing if there is none that can be read."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        return Record(**values | {"status": Status(values["status"])})
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # absent, or something else
         return None
-    return Record(**values | {"status": Status(values["status"])})

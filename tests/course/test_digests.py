@@ -114,6 +114,7 @@ BROKEN = {
     "empty": lambda path: path.write_text(""),
     "no text": lambda path: path.write_bytes(b"\xff\xfe\x00"),
     "a list": lambda path: path.write_text("[]"),
+    "deep": lambda path: path.write_text("[" * 200_000),
     "no metadata": edit(lambda nb: nb.pop("metadata")),
     "metadata a list": edit(lambda nb: nb.update(metadata=["digest"])),
     "digest missing": edit(lambda nb: nb["metadata"].pop("digest")),
@@ -134,12 +135,30 @@ def test_a_broken_or_edited_pair_is_not_shown(root, damage):
 
 
 def test_what_changes_while_a_chapter_runs_makes_its_pair_invalid(root, monkeypatch):
-    def execute(client):
+    def execute(client, env):
         (root / "snnlib" / "one.py").write_text("changed meanwhile")
 
     monkeypatch.setattr(make_notebooks.NotebookClient, "execute", execute)
     make_notebooks.make_notebook(root / "chapters" / "01_one.md")
     assert not valid(root)
+
+
+def test_a_chapter_runs_with_the_library_of_its_folder_and_one_thread(root):
+    (root / "snnlib" / "__init__.py").touch()
+    code = "import os, snnlib\nprint(snnlib.__file__, os.environ['OMP_NUM_THREADS'])"
+    source = write_chapter(root, code=code)
+    make_notebooks.make_notebook(source)
+    [output] = digests.code_cells(digests.valid_pair(source))[0].outputs
+    assert output.text == f"{root / 'snnlib' / '__init__.py'} 1\n"
+
+
+def test_nothing_is_signed_while_another_version_is_installed_than_pinned(root):
+    digests.require_pins()  # without a pin
+    (root / "requirements.txt").write_text(f"nbformat=={nbformat.__version__}\n")
+    digests.require_pins()
+    (root / "requirements.txt").write_text("nbformat==1.0.0\n")
+    with pytest.raises(SystemExit, match=r"nbformat 1\.0\.0, but .* run `make \.venv/ready`"):
+        digests.require_pins()
 
 
 def test_a_page_may_lack_the_last_cells_of_its_pair_but_no_others(root):
@@ -154,6 +173,7 @@ def test_a_page_may_lack_the_last_cells_of_its_pair_but_no_others(root):
     assert digests.with_outputs(source, pair) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_chapter_leaves_its_old_pair_whole(root, signum):
     source, begun = root / "chapters" / "01_one.md", root / "begun"
@@ -209,6 +229,7 @@ def shown(root: Path) -> list[str]:
     return [text.split("run by ")[1].split()[0] for text in texts]
 
 
+@pytest.mark.slow
 def test_the_book_shows_valid_pairs_and_executes_the_others(clone):
     changed = clone / "chapters" / "02_changed.md"
     changed.write_text(changed.read_text().replace("1 + 1", "2 + 2"))
@@ -220,15 +241,23 @@ def test_the_book_shows_valid_pairs_and_executes_the_others(clone):
     assert "01_same.md will be executed" not in log
 
 
-def test_a_changed_library_makes_the_book_execute_all(clone):
+@pytest.mark.slow
+def test_a_changed_library_makes_the_book_execute_all_whatever_was_left_by_a_build(clone):
+    """Of the same code, after the library had changed and changed back; in whatever cache."""
+    config = clone / "_config.yml"
+    config.write_text(config.read_text().replace("execute:\n", "execute:\n  cache: left\n", 1))
+    assert "  cache: left\n" in config.read_text()
     library = clone / "snnlib" / "one.py"
     before = library.read_text()
     library.write_text("another")
     run(clone, "build_book.py", run_by="library")
     library.write_text(before)
     assert shown(clone) == ["library"] * 3
+    run(clone, "build_book.py", run_by="again")
+    assert shown(clone) == ["notebooks", "again", "again"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("bwrap"), reason="bubblewrap is not installed")
 def test_a_clone_that_cannot_be_written_says_so_and_can_be_built_elsewhere(clone, tmp_path):
     inside = ("bwrap", "--dev-bind", "/", "/", "--ro-bind", clone, clone)

@@ -126,7 +126,7 @@ def plant_environment(folder: Path, made_by: str, runs: str) -> None:
     (folder / ".venv" / "ready").touch()
 
 
-MADE_ANEW = re.compile(r"^rm -rf \.venv\n\S+ -m venv \.venv$", flags=re.M)
+MADE_ANEW = re.compile(r"^rm -rf \.venv\n.*\n\S+ -m venv \.venv$", flags=re.M)
 
 
 def test_a_new_folder_gets_an_environment(tmp_path):

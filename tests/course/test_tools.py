@@ -66,6 +66,11 @@ def test_a_chapter_that_fails_leaves_its_old_notebook_whole(tmp_path):
     assert sorted(tmp_path.iterdir()) == [pair, source]
 
 
+def test_every_folder_of_the_library_is_a_package_that_the_lint_sees():
+    folders = {path.parent for path in (ROOT / "snnlib").rglob("*.py")}
+    assert [folder for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
 def linted(folder: Path) -> subprocess.CompletedProcess:
     command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
