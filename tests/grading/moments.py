@@ -189,6 +189,8 @@ def run(folder: Path, moment: Callable[[], None]) -> int:
     """The grading command in a process of its own, interrupted there; its exit status."""
     process = FORK.Process(target=_run, args=(folder, moment))
     process.start()
+    process.join(120)  # a run that does not end is found by its status
+    process.kill()
     process.join()
     return process.exitcode
 
@@ -216,6 +218,7 @@ def outcome(template: Path, folder: Path, moment: Callable[[], None]) -> dict:
         "partial": [path.name for path in folder.rglob("*.partial")],
         "records": sorted(path.stem for path in kept),
     }
+    processes.end_all()
     again = run(folder, lambda: None)
     return found | {
         "again": again,
