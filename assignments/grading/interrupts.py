@@ -11,15 +11,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _heard: list[int] = []
 _deferring = False
 
 
 def listen() -> None:
-    """Hear SIGINT, which whoever was started in the background inherits as ignored, and SIGTERM."""
+    """Hear Ctrl-C, SIGTERM, and a terminal that is closed, unless ``nohup`` ignores that.
+
+    Ctrl-C is heard also where whoever started it in the background had it ignored.
+    """
     for number in SIGNALS:
-        signal.signal(number, _hear)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _hear)
 
 
 def _hear(number: int, frame: FrameType | None) -> None:
