@@ -5,7 +5,8 @@ from grading.records import read_record
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"{}", b"[]", b"7", b"\xff", b'{"status": "odd"}', b'{"status": "graded"}']
+    "content",
+    [b"", b"{", b"{}", b"[]", b"7", b"\xff", b'{"status": "odd"}', b'{"status": "graded"}'],
 )
 def test_what_is_no_record_counts_as_none(tmp_path, content):
     path = tmp_path / "anna.json"
