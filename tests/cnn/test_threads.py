@@ -90,6 +90,7 @@ def test_uses_may_stand_in_each_other(threads):
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.slow
 def test_what_is_learned_does_not_depend_on_the_number():
     one, two = (
         subprocess.run(

@@ -53,6 +53,7 @@ def test_writing_that_is_killed_halfway_leaves_the_old_weights_whole(old_weights
     assert old_weights.read_text() == "the old weights"
 
 
+@pytest.mark.slow
 def test_a_chapter_that_fails_leaves_its_old_notebook_whole(tmp_path):
     source, pair = tmp_path / "99_broken.md", tmp_path / "99_broken.ipynb"
     header = (TOOLS.parent / "chapters" / "06_classify_over_time.md").read_text().split("\n(ch")[0]

@@ -133,6 +133,7 @@ def test_a_spike_stands_for_the_scale_of_its_layer(channelwise):
 # ---- balancing
 
 
+@pytest.mark.slow
 @given(any_cnns(), st.data(), ENCODERS, st.sampled_from(["subtract", "zero"]))
 def test_balanced_thresholds_give_the_spikes_of_balanced_weights(drawn, data, encoder, reset):
     cnn, shape = drawn
@@ -144,6 +145,7 @@ def test_balanced_thresholds_give_the_spikes_of_balanced_weights(drawn, data, en
     assert same_spikes(by_weights, by_thresholds, random_images(0, 1, shape)[0], encoder)
 
 
+@pytest.mark.slow
 @given(any_cnns(), st.sampled_from([0.5, 2.0]))
 def test_one_threshold_for_all_scales_biases_and_shortcuts_along(drawn, threshold):
     cnn, shape = drawn
