@@ -33,7 +33,7 @@ book: .venv/ready  ## build _build/html/index.html, or OUT/_build/... with OUT=f
 book-student: .venv/ready  ## the same book without solutions, in dist/book-student
 	PYTHONPATH=assignments $(BIN)/python tools/build_student_book.py
 
-check: lint  ## the quick part of `make test`, under two minutes
+check: lint  ## the quick part of `make test`, about two minutes
 	$(PYTEST) tests --ignore=tests/book --ignore=tests/grading -m "not slow"
 
 test: lint test-library test-grading test-chapters test-book  ## run every check
