@@ -155,6 +155,15 @@ def test_an_environment_without_its_python_is_made_anew(tmp_path):
     assert MADE_ANEW.search(setup_of(tmp_path))
 
 
+def test_an_empty_name_of_python_is_refused_and_removes_nothing(tmp_path):
+    plant_environment(tmp_path, "3.12", "echo 3.12")
+    command = ["make", ".venv/ready", "PYTHON="]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "make PYTHON=python3.11" in run.stderr
+    assert (tmp_path / ".venv" / "pyvenv.cfg").exists()
+
+
 def test_an_environment_of_another_python_than_is_asked_for_is_made_anew(tmp_path):
     this = "{}.{}".format(*sys.version_info)
     plant_environment(tmp_path, "3.99", "echo 3.99")
