@@ -85,12 +85,7 @@ def percentile_slider(
         result = simulate(snn, digits, steps=20, encoder=PoissonEncoder(1.0))
         return plotting.plot_percentile(activations, scales, result, cnn_accuracy)
 
-    percentile = ipywidgets.SelectionSlider(
-        options=(20, 50, 80, 90, 95, 99, 99.5, 99.9, 100),
-        value=99.9,
-        description="percentile",
-        continuous_update=False,
-    )
+    percentile = _stops("percentile", (20, 50, 80, 90, 95, 99, 99.5, 99.9, 100), 99.9)
     return _panel("Activations, and accuracy over 20 steps", draw, percentile=percentile)
 
 
@@ -146,16 +141,11 @@ def pieces_slider(
         return plotting.plot_pieces(f"{layer}, {percentile:g} %, T = {steps}", errors[layer])
 
     inputs = {"random spikes": PoissonEncoder(1.0), "constant current": ConstantEncoder()}
-    late = {"continuous_update": False}
     return _panel(
         f"Rates of {layer} against activations, and the pieces of their difference",
         draw,
-        percentile=ipywidgets.SelectionSlider(
-            options=(50, 80, 90, 95, 99, 99.9, 100), value=99, description="percentile", **late
-        ),
-        steps=ipywidgets.SelectionSlider(
-            options=(1, 2, 4, 8, 16, 32, 64), value=8, description="steps T", **late
-        ),
+        percentile=_stops("percentile", (50, 80, 90, 95, 99, 99.9, 100), 99),
+        steps=_stops("steps T", (1, 2, 4, 8, 16, 32, 64), 8),
         encoder=ipywidgets.ToggleButtons(options=inputs, description="input"),
     )
 
@@ -207,6 +197,15 @@ def pool_slider(rates: Tensor, *, steps: int = 24) -> ipywidgets.Widget:
     }
     seed = ipywidgets.IntSlider(4, 0, 99, description="seed", continuous_update=False)
     return _panel("Spike counts of three max pools over time", draw, **sliders, seed=seed)
+
+
+def _stops(
+    description: str, options: tuple[float, ...], value: float
+) -> ipywidgets.SelectionSlider:
+    """A slider that stops at some numbers only, and begins at one of them."""
+    return ipywidgets.SelectionSlider(
+        options=options, value=value, description=description, continuous_update=False
+    )
 
 
 def _pooled(inputs: Tensor, rule: str) -> Tensor:

@@ -27,12 +27,14 @@ class Maximum:
     ----------
     passes : int
         How often the stream must be read.
+    result : Tensor [rows]
+        0 where no value is positive.
     """
 
     passes = 1
 
     def __init__(self, rows: int) -> None:
-        self._largest = torch.zeros(rows)
+        self.result = torch.zeros(rows)
 
     def add(self, values: Tensor) -> None:
         """Take some of the values.
@@ -42,15 +44,10 @@ class Maximum:
         values : Tensor [rows, n]
             float32
         """
-        self._largest = torch.maximum(self._largest, values.amax(1))
+        self.result = torch.maximum(self.result, values.amax(1))
 
     def end_pass(self) -> None:
         """The whole stream has been read once."""
-
-    @property
-    def result(self) -> Tensor:
-        """[rows]; 0 where no value is positive."""
-        return self._largest
 
 
 class Percentile:

@@ -23,10 +23,10 @@ import zlib
 import torch
 from torch import Tensor, nn
 
-from snnlib.cnn.graph import INPUT
+from snnlib.cnn.graph import INPUT, ChannelScale
 from snnlib.cnn.models import pair
 from snnlib.spiking.fixed_point import EXACT_UNITS, WEIGHT_BITS, on_grid
-from snnlib.spiking.layer import SpikingLayer, parts
+from snnlib.spiking.layer import SpikingLayer, adds_up, is_plain, parts
 from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
 
@@ -167,14 +167,8 @@ def _structure_faults(layer: SpikingLayer, shapes: dict[str, torch.Size], before
 def _is_known(synapse: nn.Sequential, shape: torch.Size) -> bool:
     """Whether a synapse is pools that add up, and at most one layer of weights after them."""
     pools, rest = parts(synapse)
-    if not all(pool.divisor_override == 1 and not pool.ceil_mode for pool in pools):
-        return False
-    kinds = [type(op) for op in rest]
-    if kinds == [nn.Conv2d]:
-        return rest[0].padding_mode == "zeros" and not isinstance(rest[0].padding, str)
-    if kinds == [nn.Flatten, nn.Linear]:
-        return (rest[0].start_dim, rest[0].end_dim) in ((1, -1), (1, len(shape)))
-    return (kinds == [nn.Linear] and len(shape) == 1) or (not kinds and bool(pools))
+    known = len(synapse) > 0 and is_plain(rest, shape)
+    return known and all(map(adds_up, pools)) and not isinstance(synapse[-1], ChannelScale)
 
 
 def _number_faults(layer: SpikingLayer, shape: torch.Size) -> list[str]:

@@ -37,7 +37,7 @@ from snnlib.cnn.graph import INPUT, ChannelScale
 from snnlib.cnn.models import WEIGHTED, pair
 from snnlib.export.nir_building import from_nir
 from snnlib.export.nir_structure import FORMAT, SPIKES_WHEN, NIRError, Node, nir_package
-from snnlib.spiking.layer import SpikingLayer
+from snnlib.spiking.layer import SpikingLayer, adds_up
 from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, is_per_channel
 
@@ -89,8 +89,7 @@ def to_nir(snn: SpikingNetwork, *, integrator: bool = True) -> "nir.NIRGraph":
         if not faults:
             _add_paths(draft, layer, shapes)
             if layer.spiking or integrator:
-                neurons = _neurons(layer, shapes[layer.name], place)
-                draft.nodes[_neuron_name(layer.name)] = neurons
+                draft.nodes[_neuron_name(layer.name)] = _neurons(layer, shapes[layer.name], place)
     if draft.faults:
         raise NIRError("NIR cannot express this network:", draft.faults)
     _add_output(draft, snn, shapes)
@@ -138,8 +137,7 @@ def _faults(layer: SpikingLayer, shapes: Mapping[str, torch.Size], last: bool) -
 
 def _op_fault(op: nn.Module) -> str | None:
     if isinstance(op, nn.AvgPool2d):
-        whole = op.divisor_override == 1 and not op.ceil_mode
-        return None if whole else "pools other than by adding up whole windows; use convert"
+        return None if adds_up(op) else "pools other than by adding up whole windows; use convert"
     if isinstance(op, nn.Conv2d) and op.padding_mode != "zeros":
         return f"pads with {op.padding_mode}, not with zeros"
     if isinstance(op, (nn.Conv2d, nn.Linear, nn.Flatten, ChannelScale)):

@@ -159,12 +159,11 @@ def refuse(faults: list[str]) -> None:
 
 
 def _node_faults(nodes: Mapping[str, Node]) -> list[str]:
-    faults = []
-    for name, node in nodes.items():
-        if kind(node) not in KNOWN:
-            faults.append(
-                f"node {name} is of type {kind(node)}; a graph may have {', '.join(KNOWN)}."
-            )
+    faults = [
+        f"node {name} is of type {kind(node)}; a graph may have {', '.join(KNOWN)}."
+        for name, node in nodes.items()
+        if kind(node) not in KNOWN
+    ]
     for end in ("Input", "Output"):
         count = sum(kind(node) == end for node in nodes.values())
         if count != 1:

@@ -88,7 +88,6 @@ def plot_scale_curves(results: Mapping[str, SimulationResult], cnn_accuracy: flo
         ax.axhline(cnn_accuracy, color=REFERENCE, linestyle="--", linewidth=1.2, label="CNN")
         percent_axis(ax.yaxis)
         ax.set_ylabel("test accuracy")
-        ax.grid(axis="y")
     axes[0].set(ylim=(-0.03, 1.04), title="all")  # a line at zero stays visible
     axes[1].set(ylim=(0.94, 1.0), title="the top of it, magnified", xlabel="time step")
     log_steps(axes[0], len(steps))
@@ -155,7 +154,6 @@ def plot_percentile(
     ax.set(xlabel="time step", ylabel="test accuracy", ylim=(0, 1.03))
     log_steps(ax, len(result.accuracy))
     percent_axis(ax.yaxis)
-    ax.grid(axis="y")
     ax.legend(loc="lower right")
     return fig
 

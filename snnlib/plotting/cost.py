@@ -19,10 +19,10 @@ from snnlib.plotting.style import (
     OUTPUT,
     REFERENCE,
     THRESHOLD,
-    bare,
     layer_color,
     log_steps,
     percent_axis,
+    show_image,
 )
 from snnlib.simulation import SimulationResult
 from snnlib.study.early_exit import ExitCurve, MarginStop, exit_curve, stopping_steps
@@ -131,10 +131,9 @@ def plot_margins(
         len(places), 2, figsize=(7.2, 1.8 * len(places) + 0.3), width_ratios=[1, 4], squeeze=False
     )
     for (picture, ax), place in zip(axes, places, strict=True):
-        picture.imshow(digits.images[place, 0], vmin=0, vmax=1)
-        picture.set_title(f"a {digits.class_names[digits.labels[place]]}")
+        name = digits.class_names[digits.labels[place]]
+        show_image(picture, digits.images[place, 0], f"a {name}")
         picture.set_xlabel(f"steps used: {used[place]}")
-        bare(picture)
         _draw_margins(ax, result, place, digits.class_names)
         ax.axhline(stop.margin, color=THRESHOLD, linestyle="--", linewidth=1.5)
         ax.axvline(used[place], color=OUTPUT, linewidth=1.2, zorder=0)
@@ -165,7 +164,6 @@ def plot_exit(
     ax.set(xlabel="mean steps", ylabel="accuracy", title=f"{accuracy:.2%} right")
     log_steps(ax, len(result.margins), 0.93, 1.08)
     percent_axis(ax.yaxis)
-    ax.grid(axis="y")
     ax.legend(loc="lower right")
     counts = torch.bincount(stopping_steps(result, stop), minlength=len(result.margins) + 1)
     steps.bar(range(len(counts)), counts, color=OUTPUT, width=1)

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from torch import Tensor
 
 from snnlib.data import Digits
-from snnlib.plotting.style import INPUT, MUTED, bare, percent_axis
+from snnlib.plotting.style import INPUT, MUTED, bare, percent_axis, show_image
 
 MAX_LEVEL = 255  # an 8-bit pixel
 
@@ -23,8 +23,7 @@ def plot_digits(images: Tensor, titles: Sequence[str], *, columns: int = 6) -> F
     for ax in axes.flat:
         bare(ax)
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
-        ax.imshow(image[0], vmin=0, vmax=1)
-        ax.set_title(title, loc="center")
+        show_image(ax, image[0], title, loc="center")
         ax.spines[:].set(visible=True, color=MUTED)
     return fig
 
@@ -51,7 +50,6 @@ def plot_class_balance(whole: Digits, balanced: Digits) -> Figure:
     ax.set_xticks(range(len(whole.class_names)), whole.class_names)
     ax.set(xlabel="class", ylabel="share of images", ylim=(0, 0.15), yticks=[0, 0.05, 0.1, 0.15])
     percent_axis(ax.yaxis)
-    ax.grid(axis="y")
     ax.set_axisbelow(True)
     ax.legend(loc="upper right", ncols=2)
     return fig

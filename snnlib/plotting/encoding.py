@@ -15,8 +15,8 @@ from snnlib.plotting.style import (
     OUTPUT,
     REFERENCE,
     THRESHOLD,
-    bare,
     percent_axis,
+    show_image,
 )
 from snnlib.simulation import SimulationResult
 
@@ -99,7 +99,6 @@ def plot_switches(results: dict[str, SimulationResult]) -> Figure:
         for curve, style in ((reference, (REFERENCE, "--")), (result, (OUTPUT, "-"))):
             ax.plot(range(1, len(curve.accuracy) + 1), curve.accuracy, style[1], color=style[0])
         ax.set_title(label, fontsize=10)
-        ax.grid(axis="y")
         percent_axis(ax.yaxis)
     axes[0, 0].legend([baseline, "with the change"], loc="lower right")
     fig.supxlabel("time step", fontsize=10)
@@ -137,7 +136,5 @@ def _draw_histograms(ax: Axes, pair: Sequence[Tensor], fine, whole) -> None:
 
 
 def _show(ax: Axes, image: Tensor, title: str) -> None:
-    ax.imshow(image[0], vmin=0, vmax=1)
-    ax.set_title(title, fontsize=9)
-    bare(ax)
+    show_image(ax, image[0], title, fontsize=9)
     ax.spines[:].set(visible=True, color=MUTED)

@@ -41,17 +41,16 @@ def plot_responses(activation: Tensor, responses: Mapping[str, Tensor]) -> Figur
     responses : Mapping
         {title: [A]} [spikes/step].
     """
-    fig, axes = plt.subplots(1, len(responses), figsize=(7.2, 3.0), sharey=True)
-    for ax, (title, rate) in zip(np.atleast_1d(axes), responses.items(), strict=True):
+    fig, axes = plt.subplots(1, len(responses), figsize=(7.2, 3.0), sharey=True, squeeze=False)
+    for ax, (title, rate) in zip(axes[0], responses.items(), strict=True):
         relu = activation.clamp(min=0)
         ax.fill_between(activation, rate, relu, color=OUTPUT, alpha=0.35, lw=0, label="error")
         ax.plot(activation, relu, color=REFERENCE, linestyle="--", linewidth=1.4, label="ReLU")
         ax.plot(activation, rate, color=HIDDEN, label="rate")
         ax.set(title=title, xlabel="activation / scale")
         ax.grid()
-    axes = np.atleast_1d(axes)
-    axes[0].set_ylabel("rate [spikes/step]")
-    axes[0].legend(loc="upper left")
+    axes[0, 0].set_ylabel("rate [spikes/step]")
+    axes[0, 0].legend(loc="upper left")
     return fig
 
 
@@ -204,7 +203,7 @@ def _draw_shares(ax: Axes, diagnosis: Diagnosis) -> None:
         left = [a + b for a, b in zip(left, shares, strict=True)]
     ax.invert_yaxis()
     ax.set(xlim=(0, 1), xlabel="share of the mean squares of all pieces")
-    percent_axis(ax.xaxis)
+    percent_axis(ax.xaxis, grid=False)
     ax.set_title(f"cause: {diagnosis.cause}")
 
 
@@ -220,7 +219,6 @@ def _draw_evidence(ax: Axes, suggestion: Suggestion) -> None:
     ax.minorticks_off()
     ax.set(xlabel="time steps", ylabel="decided like the CNN")
     percent_axis(ax.yaxis)
-    ax.grid(axis="y")
     ax.legend(title="scaled by percentile", loc="lower right")
 
 

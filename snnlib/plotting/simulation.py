@@ -16,9 +16,9 @@ from snnlib.plotting.style import (
     MUTED,
     OUTPUT,
     REFERENCE,
-    bare,
     large_text,
     percent_axis,
+    show_image,
 )
 from snnlib.simulation import Recording, SimulationResult
 from snnlib.spiking.decisions import UNDECIDED
@@ -40,7 +40,6 @@ def plot_accuracy(
         ax.axhline(cnn_accuracy, color=REFERENCE, linestyle="--", linewidth=1.2, label="CNN")
     ax.set(xlabel="time step", ylabel="test accuracy", ylim=(lowest, 1 + (1 - lowest) * 0.03))
     percent_axis(ax.yaxis)
-    ax.grid(axis="y")
     ax.legend(loc="lower right")
     return fig
 
@@ -60,14 +59,9 @@ def plot_raster(recording: Recording, *, neurons: int = 60) -> Figure:
 def plot_decision(recording: Recording, class_names: tuple[str, ...], label: int) -> Figure:
     """The output of each class as it grows, and above it the decision, where it changes."""
     fig, (image, curves) = plt.subplots(1, 2, width_ratios=[1, 3.2])
-    image.imshow(recording.image[0], vmin=0, vmax=1)
-    image.set_title(f"a {class_names[label]}")
-    bare(image)
+    show_image(image, recording.image[0], f"a {class_names[label]}")
     output = recording.output  # [T, C]
-    steps = np.arange(1, len(output) + 1)
-    for digit, curve in enumerate(output.T):
-        strong = digit == label
-        curves.step(steps, curve, where="mid", color=OUTPUT if strong else MUTED, zorder=2 + strong)
+    _draw_classes(curves, output, label, drawstyle="steps-mid")
     _name_ends(curves, output[-1], class_names, label)
     write_decisions(curves, recording.decisions, class_names, label, 1.02)
     spiking = len(recording.spikes) == len(recording.potentials)
@@ -81,13 +75,9 @@ def plot_overview(recording: Recording, class_names: tuple[str, ...], label: int
     """The course in one picture: pixels, spikes, potentials, a decision, left to right."""
     fig, axes = plt.subplots(1, 4, figsize=(9.6, 3), width_ratios=[1.05, 1.05, 2, 2])
     pixels, spikes, raster, decision = axes
-    pixels.imshow(recording.image[0], vmin=0, vmax=1)
-    pixels.set_title("image")
+    show_image(pixels, recording.image[0], "image")
     ink = LinearSegmentedColormap.from_list("ink", ["white", INPUT])
-    spikes.imshow(recording.input[0, 0], cmap=ink, vmin=0, vmax=1)
-    spikes.set_title("its spikes")
-    for ax in (pixels, spikes):
-        bare(ax)
+    show_image(spikes, recording.input[0, 0], "its spikes", cmap=ink)
     _draw_layers(raster, recording)
     _draw_outputs(decision, recording.output, class_names, label)
     return fig
@@ -182,13 +172,18 @@ def _busiest(spikes: Tensor, neurons: int) -> Tensor:
 
 
 def _draw_outputs(ax: Axes, output: Tensor, class_names: tuple[str, ...], label: int) -> None:
+    _draw_classes(ax, output, label)
+    ax.annotate(f" {class_names[label]}", (len(output), output[-1, label]), color=OUTPUT,
+                va="center", weight="bold", fontsize=14)  # fmt: skip
+    ax.set(xlabel="time step", ylabel="output potential", title="the decision forms")
+
+
+def _draw_classes(ax: Axes, output: Tensor, label: int, **look: str) -> None:
+    """The output of each class after each step [T, C], that of the true class in front."""
     steps = np.arange(1, len(output) + 1)
     for digit, curve in enumerate(output.T):
         right = digit == label
-        ax.plot(steps, curve, color=OUTPUT if right else MUTED, zorder=2 + right)
-    ax.annotate(f" {class_names[label]}", (steps[-1], output[-1, label]), color=OUTPUT,
-                va="center", weight="bold", fontsize=14)  # fmt: skip
-    ax.set(xlabel="time step", ylabel="output potential", title="the decision forms")
+        ax.plot(steps, curve, color=OUTPUT if right else MUTED, zorder=2 + right, **look)
 
 
 def _name_ends(ax: Axes, ends: Tensor, class_names: tuple[str, ...], label: int) -> None:
@@ -217,4 +212,4 @@ def _draw_row_summary(ax: Axes, right: Tensor) -> None:
     ax.tick_params(axis="y", left=False, labelleft=False)
     ax.set(xlim=(0, 1), xticks=[0, 1], title="right | wrong")
     ax.title.set_fontsize(9)
-    percent_axis(ax.xaxis)
+    percent_axis(ax.xaxis, grid=False)

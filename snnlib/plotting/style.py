@@ -55,9 +55,10 @@ def layer_color(name: str) -> str:
     return {"input": INPUT, "output": OUTPUT}.get(name, HIDDEN)
 
 
-def percent_axis(axis) -> None:
-    """Show shares in percent."""
+def percent_axis(axis, *, grid: bool = True) -> None:
+    """Show shares in percent, with lines to read them by."""
     axis.set_major_formatter(mpl.ticker.PercentFormatter(1.0, decimals=None))
+    axis.grid(grid)
 
 
 def bare(ax: Axes) -> None:
@@ -65,6 +66,13 @@ def bare(ax: Axes) -> None:
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
+
+
+def show_image(ax: Axes, image: Tensor, title: str, *, cmap=None, **text) -> None:
+    """An image [H, W] of pixels in [0, 1] and its title; `text` is how that looks."""
+    ax.imshow(image, cmap=cmap, vmin=0, vmax=1)
+    ax.set_title(title, **text)
+    bare(ax)
 
 
 def log_steps(ax: Axes, last: int, low: float = 0.95, high: float = 1.05) -> None:

@@ -14,7 +14,7 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
-from snnlib.cnn.graph import INPUT, SYNAPTIC, counting
+from snnlib.cnn.graph import INPUT, SYNAPTIC, ChannelScale, counting
 from snnlib.cnn.models import window_area
 from snnlib.spiking.fixed_point import EXACT_UNITS, EXACT_UNITS_WIDE, largest_sum
 from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling
@@ -232,6 +232,52 @@ def parts(path: nn.Sequential) -> tuple[list[nn.AvgPool2d], list[nn.Module]]:
     ops = list(path)
     first = next((i for i, op in enumerate(ops) if not isinstance(op, nn.AvgPool2d)), len(ops))
     return ops[:first], ops[first:]
+
+
+def adds_up(pool: nn.AvgPool2d) -> bool:
+    """Whether a pool adds up whole windows, which is exact for spikes, and does not average.
+
+    Parameters
+    ----------
+    pool : nn.AvgPool2d
+
+    Returns
+    -------
+    bool
+    """
+    return pool.divisor_override == 1 and not pool.ceil_mode
+
+
+def is_plain(rest: list[nn.Module], before: torch.Size) -> bool:
+    """Whether what follows the pools is nothing, or one way to weight all that arrives.
+
+    Parameters
+    ----------
+    rest : list of nn.Module
+        From ``parts``.
+    before : torch.Size
+        Of one image's neurons in front of the pools.
+
+    Returns
+    -------
+    bool
+        True for nothing, for a convolution of maps that is padded with a number of zeros,
+        and for a linear layer or a ChannelScale of features, if need be behind an nn.Flatten
+        of all dimensions; a ChannelScale may also stand in front of maps.
+    """
+    kinds = [type(op) for op in rest]
+    if kinds in ([], [nn.Conv2d]):
+        known = len(before) == 3 and all(isinstance(op.padding, tuple) for op in rest)
+        return known and all(op.padding_mode == "zeros" for op in rest)
+    if kinds == [ChannelScale]:
+        return True
+    flat = kinds[1:] if kinds[:1] == [nn.Flatten] else kinds
+    known = flat in ([nn.Linear], [ChannelScale]) and (len(flat) < len(kinds) or len(before) == 1)
+    return known and all(_flattens_all(op, len(before) + 1) for op in rest)
+
+
+def _flattens_all(op: nn.Module, axes: int) -> bool:
+    return not isinstance(op, nn.Flatten) or (op.start_dim, op.end_dim) in ((1, -1), (1, axes - 1))
 
 
 def weight_of(path: nn.Sequential) -> Tensor | None:

@@ -127,16 +127,13 @@ class _Batch:
     def chunk(self, first: int, count: int, spread) -> Iterator[StepOutput]:
         """All images through ``count`` steps from ``first``, then the steps one by one."""
         given = self.source.steps(first, count)
-        done = list(
-            spread(lambda piece: piece.advance(*given.of(piece.places), count), self.pieces)
-        )
-        potential = torch.from_numpy(np.concatenate([part[0] for part in done], axis=1))
-        spikes = torch.from_numpy(np.concatenate([part[1] for part in done], axis=1))  # [T, N, C]
-        counts = self.counts + spikes.cumsum(0)
+        done = spread(lambda piece: piece.advance(*given.of(piece.places), count), self.pieces)
+        potentials, spikes, counted, crossed = zip(*done, strict=True)
+        potential = torch.from_numpy(np.concatenate(potentials, axis=1))  # [T, N, C]
+        counts = self.counts + torch.from_numpy(np.concatenate(spikes, axis=1)).cumsum(0)
         self.counts = counts[-1]
-        counted = sum(part[2] for part in done)  # [T, input and layers]
-        arrived = counted[:, self.spiking].tolist()
-        operations = sum(part[3] for part in done).tolist()
+        arrived = sum(counted)[:, self.spiking].tolist()  # [T, input and layers]
+        operations = sum(crossed).tolist()
         by_layer = (dict(zip(self.names, row, strict=True)) for row in arrived)
         yield from map(StepOutput, counts.unbind(), potential.unbind(), by_layer, operations)
 

@@ -185,9 +185,7 @@ def accumulate(current, neurons, state, out, trace):
     for i in range(out.shape[0]):
         v, awake, given = state[0][state[2][i]], state[1][state[2][i]], current[i]
         for t in range(out.shape[1]):
-            for place in range(0, len(v), WIDTH):
-                store(v, place, add(load(v, place), load(given, place)))
-            awake[0] = 1
+            _push(v, given, awake)
             _spike(0, v, 0, neurons, awake, out[i, t])
             if len(trace):
                 trace[i, t] = v

@@ -137,8 +137,7 @@ class _Maker:
     # ---- kernels
 
     def gather(self) -> Gather:
-        tables = [route.table() for route in self.routes]
-        table = tables[0] if len(tables) == 1 else joined(tables)
+        table = joined([route.table() for route in self.routes])
         outputs, height, width = self.shape
         tile, weights = padded(outputs), table.weights
         places = np.arange(height * width).reshape(height, width) * tile

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from snnlib.cnn.graph import INPUT, ChannelScale
-from snnlib.spiking.layer import SpikingLayer, parts, weight_of
+from snnlib.spiking.layer import SpikingLayer, adds_up, is_plain, parts, weight_of
 from snnlib.spiking.network import Wiring
 from snnlib.spiking.neurons import MaxPooling
 
@@ -51,9 +51,10 @@ def _fault(layer: SpikingLayer, path: nn.Sequential, source: str, before: torch.
     if isinstance(layer.neuron, MaxPooling):
         return _max_fault(layer.neuron, source)
     pools, rest = parts(path)
-    if any(pool.divisor_override != 1 or pool.ceil_mode for pool in pools):
+    if not all(map(adds_up, pools)):
         return "has pools that average or cut off windows"
-    if not _is_known(rest, before, single=len(layer.sources) == 1):
+    weightless = not rest and len(layer.sources) > 1  # where paths add up, each needs weights
+    if weightless or not is_plain(rest, before):
         return "has a synapse that the event engine does not know"
     weight = weight_of(path)
     if weight is not None and weight.abs().max().item() * 2.0**layer.fraction_bits >= 2**15:
@@ -67,20 +68,3 @@ def _max_fault(neuron: MaxPooling, source: str) -> str | None:
     if neuron.rule != "exact":
         return f'pools by the rule "{neuron.rule}"'
     return "pools the image itself" if source == INPUT else None
-
-
-def _is_known(rest: list[nn.Module], before: torch.Size, *, single: bool) -> bool:
-    """Whether what follows the pools has a layout, given the shape of the neurons before."""
-    kinds = [type(op) for op in rest]
-    if kinds == [nn.Conv2d] or (single and not kinds):
-        known = len(before) == 3 and all(isinstance(op.padding, tuple) for op in rest)
-        return known and all(op.padding_mode == "zeros" for op in rest)
-    if kinds == [ChannelScale]:
-        return True
-    flat = kinds[1:] if kinds[:1] == [nn.Flatten] else kinds
-    known = flat in ([nn.Linear], [ChannelScale]) and (len(flat) < len(kinds) or len(before) == 1)
-    return known and all(_flattens_all(op, len(before) + 1) for op in rest)
-
-
-def _flattens_all(op: nn.Module, axes: int) -> bool:
-    return not isinstance(op, nn.Flatten) or (op.start_dim, op.end_dim) in ((1, -1), (1, axes - 1))

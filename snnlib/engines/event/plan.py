@@ -179,8 +179,7 @@ class Plan:
 
     def counted_at(self, name: str) -> int | None:
         """The place of a layer that counts the spikes of ``name`` and no others."""
-        alone = [i for i, la in enumerate(self.layers) if la.sources == (name,)]
-        return alone[0] if alone else None
+        return next((i for i, la in enumerate(self.layers) if la.sources == (name,)), None)
 
 
 def aligned(values: np.ndarray) -> np.ndarray:

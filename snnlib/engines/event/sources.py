@@ -94,13 +94,11 @@ class _Draws:
     """The spikes of a PoissonEncoder, drawn where they are needed."""
 
     def __init__(self, images: Tensor, encoder: PoissonEncoder, index: Tensor, plan: Plan) -> None:
+        levels = rate_levels(images, encoder.max_rate).flatten(1).numpy()
         self.levels = np.zeros((len(images), plan.words * WIDTH), np.int32)
-        self.levels[:, : images[0].numel()] = (
-            rate_levels(images, encoder.max_rate).flatten(1).numpy()
-        )
-        self.pixel_keys = plan.pixel_keys
+        self.levels[:, : levels.shape[1]] = levels
+        self.plan = plan
         self.image_keys = image_keys(encoder.seed, index).flatten().numpy()
-        self.words = plan.words
 
     def keep(self, mask: np.ndarray) -> None:
         self.levels, self.image_keys = self.levels[mask], self.image_keys[mask]
@@ -111,8 +109,8 @@ class _Draws:
 
     def of(self, places: slice) -> tuple[dict[str, np.ndarray], np.ndarray]:
         levels = self.levels[places]
-        spikes = np.empty((len(levels), self.count, self.words), np.uint32)
-        compiled().encode(levels, self.pixel_keys, self.image_keys[places], self.first, spikes)
+        spikes = np.empty((len(levels), self.count, self.plan.words), np.uint32)
+        compiled().encode(levels, self.plan.pixel_keys, self.image_keys[places], self.first, spikes)
         return {}, spikes
 
 
