@@ -122,8 +122,7 @@ def _faults(layer: SpikingLayer, shapes: Mapping[str, torch.Size], last: bool) -
         return ["takes a maximum, for which NIR has no node; use nn.AvgPool2d"]
     if not isinstance(neuron, (IFNeuron, Integrator)):
         return [f"has neurons of type {type(neuron).__name__}; use IFNeuron"]
-    faults = [_op_fault(op) for _, path in layer.paths for op in path]
-    faults = [fault for fault in faults if fault]
+    faults = [fault for _, path in layer.paths for op in path if (fault := _op_fault(op))]
     if "/" in layer.name:
         faults.append('has a "/" in its name, which separates groups in a file; rename it')
     if isinstance(neuron, Integrator) and not last:

@@ -28,7 +28,7 @@ from snnlib.export.nir_structure import (
 )
 from snnlib.spiking.conversion import POOL_FRACTION_BITS
 from snnlib.spiking.fixed_point import WEIGHT_BITS, fraction_bits, on_grid
-from snnlib.spiking.layer import SpikingLayer, weight_of
+from snnlib.spiking.layer import SpikingLayer, most_spikes, weight_of
 from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import RESETS, IFNeuron, Integrator
 
@@ -235,9 +235,8 @@ def _round(
 ) -> int:
     """Divide and round weights, in place; the k of their grid."""
     weights = [weight_of(p).double() / d for p, d in zip(paths, divisors, strict=True)]
-    areas = [[window_area(op) for op in path if isinstance(op, nn.AvgPool2d)] for path in paths]
     highest = threshold.max().item()
-    spikes = [math.prod(area) for area in areas]
+    spikes = [most_spikes(path) for path in paths]
     bits = fraction_bits(weights, spikes=spikes, bias=bias, threshold=highest, steps=steps)
     for path, weight in zip(paths, weights, strict=True):
         weight_of(path).copy_(on_grid(weight, bits))
@@ -286,8 +285,7 @@ def _shape(unit: Unit, paths: list[nn.Sequential], shapes: Shapes) -> torch.Size
         path(torch.zeros(1, *shapes[arm.source])).shape[1:]
         for arm, path in zip(unit.arms, paths, strict=True)
     }
-    stated = unit.node.input_type["input"]
-    stated = torch.Size(int(size) for size in np.atleast_1d(stated))
+    stated = torch.Size(int(size) for size in np.atleast_1d(unit.node.input_type["input"]))
     if arriving != {stated}:
         found = " and ".join(str(list(shape)) for shape in sorted(arriving))
         raise _NodeError(f"{unit.name} has shape {list(stated)}, but {found} arrives")

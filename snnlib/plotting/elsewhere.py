@@ -90,9 +90,8 @@ def plot_ladders(ladders: Mapping[str, Sequence[tuple[str, float | None]]]) -> F
     """
     heights = [len(rungs) + 0.6 for rungs in ladders.values()]
     size = (7.2, 0.9 + 0.27 * sum(heights))
-    options = {"height_ratios": heights}
     fig, axes = plt.subplots(
-        len(ladders), 1, figsize=size, sharex=True, gridspec_kw=options, squeeze=False
+        len(ladders), 1, figsize=size, sharex=True, height_ratios=heights, squeeze=False
     )
     for ax, (name, rungs) in zip(axes[:, 0], ladders.items(), strict=True):
         _draw_ladder(ax, rungs)

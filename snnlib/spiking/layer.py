@@ -202,10 +202,8 @@ class SpikingLayer(nn.Module):
         """No neuron can receive more than this in one step, of either sign [2**-k]."""
         total = 0.0 if self.bias is None else self.bias.abs().max().item()
         for _, path in self.paths:
-            pools = [op for op in path if isinstance(op, nn.AvgPool2d)]
-            pooled = math.prod(window_area(pool) for pool in pools)  # spikes that become one input
             weight = weight_of(path)
-            total += pooled * (1.0 if weight is None else largest_sum(weight))
+            total += most_spikes(path) * (1.0 if weight is None else largest_sum(weight))
         return total * 2.0**self.fraction_bits
 
     def _with_bias(self, current: Tensor) -> Tensor:
@@ -232,6 +230,20 @@ def parts(path: nn.Sequential) -> tuple[list[nn.AvgPool2d], list[nn.Module]]:
     ops = list(path)
     first = next((i for i, op in enumerate(ops) if not isinstance(op, nn.AvgPool2d)), len(ops))
     return ops[:first], ops[first:]
+
+
+def most_spikes(path: nn.Sequential) -> int:
+    """How many spikes the pools of a synapse can add up to one input of its weights.
+
+    Parameters
+    ----------
+    path : nn.Sequential
+
+    Returns
+    -------
+    int
+    """
+    return math.prod(window_area(op) for op in path if isinstance(op, nn.AvgPool2d))
 
 
 def adds_up(pool: nn.AvgPool2d) -> bool:

@@ -233,8 +233,7 @@ class MaxPooling(nn.Module):
             0 or 1.
         """
         dtype = torch.float64 if self.wide else spikes.dtype
-        before = spikes.to(dtype) if self.inputs is None else self.inputs + spikes
-        self.inputs = before
+        self.inputs = spikes.to(dtype) if self.inputs is None else self.inputs + spikes
         given = getattr(self, f"_{self.rule}")(spikes)
         self.outputs = given.to(dtype) if self.outputs is None else self.outputs + given
         return given

@@ -251,7 +251,8 @@ def run_sweep(
     """
     folder, facts = Path(folder), _facts(setting)
     folder.mkdir(parents=True, exist_ok=True)
-    done = {cell: _read(folder, cell, facts) for cell in cells}
+    files = {cell: folder / f"{cell.name}.json" for cell in cells}
+    done = {cell: _read(path, facts) for cell, path in files.items()}
     missing = [cell for cell, row in done.items() if row is None]
     work = Parallel(return_as="generator_unordered")(
         delayed(_labelled)(cell, setting) for cell in missing
@@ -259,7 +260,7 @@ def run_sweep(
     bar = tqdm(work, total=len(missing), desc="cells", disable=not progress)
     for cell, row in bar:
         text = json.dumps({**facts, "accuracy": row})
-        write_whole(_file(folder, cell), lambda path, text=text: path.write_text(text))
+        write_whole(files[cell], lambda path, text=text: path.write_text(text))
         done[cell] = row
     return done
 
@@ -352,13 +353,8 @@ def _facts(setting: Setting) -> dict:
     return json.loads(json.dumps(facts))
 
 
-def _file(folder: Path, cell: Cell) -> Path:
-    return folder / f"{cell.name}.json"
-
-
-def _read(folder: Path, cell: Cell, facts: dict) -> dict[int, float] | None:
+def _read(path: Path, facts: dict) -> dict[int, float] | None:
     """The result of a cell, None if there is none."""
-    path = _file(folder, cell)
     if not path.exists():
         return None
     try:
