@@ -2,7 +2,8 @@
 
 No text that a submission produced is repeated here, because its code may have read a
 hidden test while it ran. A failed visible test is quoted by the message that the
-released notebook has, where that message is fixed text.
+released notebook has, where that message is fixed text; of failed hidden checks it is
+said what they are about, as the master puts it.
 """
 
 import ast
@@ -10,7 +11,7 @@ import html
 from pathlib import Path
 
 from .files import write_whole
-from .masters import Master, Part
+from .masters import Master, Part, in_points
 from .report import Row
 
 PAGE = """<!DOCTYPE html>
@@ -23,7 +24,7 @@ td, th {{ padding: .4rem .6rem; border-bottom: 1px solid var(--line); text-align
 td:nth-child(2), th:nth-child(2) {{ white-space: nowrap; text-align: right; }}
 </style></head><body>
 <h1>{title}</h1>
-<p>{name}: <strong>{score} of {total} points</strong>{status}</p>
+<p>{name}: <strong>{score} of {total}</strong>{status}</p>
 <table><tr><th scope="col">Part</th><th scope="col">Points</th><th scope="col">Remark</th></tr>
 {rows}
 </table>{notes}
@@ -46,7 +47,7 @@ def page(master: Master, row: Row) -> str:
         title=html.escape(master.title),
         name=html.escape(row.student.name or row.student.id),
         score=f"{row.score:g}",
-        total=f"{master.points:g}",
+        total=in_points(master.points),
         status="" if row.status == "graded" else f" ({html.escape(row.status)})",
         rows="\n".join(_line(part, row) for part in parts),
         notes=f"<h2>Notes</h2><ul>{notes}</ul>" if notes else "",
@@ -72,11 +73,12 @@ def _remark(part: Part, row: Row) -> str:
     error = row.record.tests.get(part.grade_id, "not run")
     if not error:
         return "passed"
-    if "CellTimeoutError" in error:
-        return "took too long"
-    if part.role == "test" and (message := error.split(": ", 1)[-1]) in _messages(part):
+    outcome = "took too long" if "CellTimeoutError" in error else "failed"
+    if part.role == "hidden":
+        return f"{outcome}; they try {part.about}"
+    if outcome == "failed" and (message := error.split(": ", 1)[-1]) in _messages(part):
         return message
-    return "failed" if part.role == "hidden" else "failed: run this test in your notebook"
+    return f"{outcome}: run this test in your notebook"
 
 
 def _messages(part: Part) -> set[str]:

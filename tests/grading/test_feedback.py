@@ -3,10 +3,11 @@
 import pytest
 from grading.feedback import page, write_feedback
 from grading.leaks import find_leaks
-from grading.masters import read_master
+from grading.masters import Master, read_master
 from grading.records import Record, Status
 from grading.report import Row
 from grading.roster import Student
+from nbformat import NotebookNode
 from school import MASTERS
 
 MASTER = read_master("1_demo", MASTERS)
@@ -30,6 +31,30 @@ def test_points_remarks_and_comments_are_shown():
     assert "<td>2 of 2</td><td>passed</td>" in text
     assert "well said" in text
     assert "2 of 12 points" in text
+
+
+def test_failed_hidden_checks_say_what_they_try():
+    tests = {"leak_hidden": "AssertionError: x", "spikes_hidden": "CellTimeoutError: x"}
+    text = page(MASTER, row(tests))
+    assert "failed; they try another share, and input<" in text
+    assert "took too long; they try a neuron at its threshold, and no neuron at all<" in text
+
+
+def test_a_single_point_is_one_point():
+    one = Master(
+        "one",
+        NotebookNode(
+            cells=MASTER.notebook.cells[:1]
+            + [
+                cell
+                for cell in MASTER.notebook.cells
+                if "spikes" in cell.metadata.get("task", {}).values()
+            ][:2]
+        ),
+    )
+    assert one.points == 1
+    text = page(one, row({"spikes_test": ""}, spikes_test=1.0))
+    assert "<strong>1 of 1 point</strong>" in text
 
 
 def test_a_waiting_answer_is_not_called_zero():
