@@ -8,6 +8,7 @@ said what they are about, as the master puts it.
 
 import ast
 import html
+from collections.abc import Iterable
 from pathlib import Path
 
 from .files import write_whole
@@ -76,14 +77,26 @@ def _remark(part: Part, row: Row) -> str:
     outcome = "took too long" if "CellTimeoutError" in error else "failed"
     if part.role == "hidden":
         return f"{outcome}; they try {part.about}"
-    if outcome == "failed" and (message := error.split(": ", 1)[-1]) in _messages(part):
-        return message
-    return f"{outcome}: run this test in your notebook"
+    quoted = _quoted(part, error.split(": ", 1)[-1]) if outcome == "failed" else ""
+    return quoted or f"{outcome}: run this test in your notebook"
 
 
-def _messages(part: Part) -> set[str]:
-    """The fixed messages of a test's asserts."""
+def _quoted(part: Part, message: str) -> str:
+    """What a visible test says that stands in it as fixed text; empty if nothing does.
+
+    That is the message of an assert, or the case that a helper such as
+    ``expect("k = 1", got, wanted)`` puts before what was expected.
+    """
     source = "\n".join(line for line in part.source.splitlines() if not line.startswith("%"))
-    asserts = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Assert)]
-    constants = [n.msg.value for n in asserts if isinstance(n.msg, ast.Constant)]
-    return {message for message in constants if isinstance(message, str)}
+    nodes = list(ast.walk(ast.parse(source)))
+    if message in _texts(node.msg for node in nodes if isinstance(node, ast.Assert)):
+        return message
+    calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
+    cases = _texts(call.args[0] for call in calls)
+    named = [case for case in cases if message.startswith(f"{case}: expected ")]
+    return f"failed: {max(named, key=len)}" if named else ""
+
+
+def _texts(nodes: Iterable[ast.AST | None]) -> set[str]:
+    constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    return {value for value in constants if isinstance(value, str)}
