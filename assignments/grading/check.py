@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from .blank import without_solutions
-from .masters import Master, to_nbgrader
+from .masters import Master, in_points, to_nbgrader
 
 
 def check_master(master: Master, timeout: int = 120) -> list[str]:
@@ -30,7 +30,7 @@ def check_master(master: Master, timeout: int = 120) -> list[str]:
     for part in master.parts:
         if part.role in ("test", "hidden") and part.grade_id not in failed:
             wrong.append(f"{master.name}: an untouched notebook passes {part.grade_id}")
-    print(f"{master.name}: {len(master.tasks)} tasks, {master.points:g} points, {seconds:.1f} s")
+    print(f"{master.name}: {len(master.tasks)} tasks, {in_points(master.points)}, {seconds:.1f} s")
     return wrong
 
 

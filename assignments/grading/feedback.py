@@ -2,15 +2,17 @@
 
 No text that a submission produced is repeated here, because its code may have read a
 hidden test while it ran. A failed visible test is quoted by the message that the
-released notebook has, where that message is fixed text.
+released notebook has, where that message is fixed text; of failed hidden checks it is
+said what they are about, as the master puts it.
 """
 
 import ast
 import html
+from collections.abc import Iterable
 from pathlib import Path
 
 from .files import write_whole
-from .masters import Master, Part
+from .masters import Master, Part, in_points
 from .report import Row
 
 PAGE = """<!DOCTYPE html>
@@ -23,7 +25,7 @@ td, th {{ padding: .4rem .6rem; border-bottom: 1px solid var(--line); text-align
 td:nth-child(2), th:nth-child(2) {{ white-space: nowrap; text-align: right; }}
 </style></head><body>
 <h1>{title}</h1>
-<p>{name}: <strong>{score} of {total} points</strong>{status}</p>
+<p>{name}: <strong>{score} of {total}</strong>{status}</p>
 <table><tr><th scope="col">Part</th><th scope="col">Points</th><th scope="col">Remark</th></tr>
 {rows}
 </table>{notes}
@@ -46,7 +48,7 @@ def page(master: Master, row: Row) -> str:
         title=html.escape(master.title),
         name=html.escape(row.student.name or row.student.id),
         score=f"{row.score:g}",
-        total=f"{master.points:g}",
+        total=in_points(master.points),
         status="" if row.status == "graded" else f" ({html.escape(row.status)})",
         rows="\n".join(_line(part, row) for part in parts),
         notes=f"<h2>Notes</h2><ul>{notes}</ul>" if notes else "",
@@ -72,16 +74,29 @@ def _remark(part: Part, row: Row) -> str:
     error = row.record.tests.get(part.grade_id, "not run")
     if not error:
         return "passed"
-    if "CellTimeoutError" in error:
-        return "took too long"
-    if part.role == "test" and (message := error.split(": ", 1)[-1]) in _messages(part):
-        return message
-    return "failed" if part.role == "hidden" else "failed: run this test in your notebook"
+    outcome = "took too long" if "CellTimeoutError" in error else "failed"
+    if part.role == "hidden":
+        return f"{outcome}; they try {part.about}"
+    quoted = _quoted(part, error.split(": ", 1)[-1]) if outcome == "failed" else ""
+    return quoted or f"{outcome}: run this test in your notebook"
 
 
-def _messages(part: Part) -> set[str]:
-    """The fixed messages of a test's asserts."""
+def _quoted(part: Part, message: str) -> str:
+    """What a visible test says that stands in it as fixed text; empty if nothing does.
+
+    That is the message of an assert, or the case that a helper such as
+    ``expect("k = 1", got, wanted)`` puts before what was expected.
+    """
     source = "\n".join(line for line in part.source.splitlines() if not line.startswith("%"))
-    asserts = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Assert)]
-    constants = [n.msg.value for n in asserts if isinstance(n.msg, ast.Constant)]
-    return {message for message in constants if isinstance(message, str)}
+    nodes = list(ast.walk(ast.parse(source)))
+    if message in _texts(node.msg for node in nodes if isinstance(node, ast.Assert)):
+        return message
+    calls = [node for node in nodes if isinstance(node, ast.Call) and node.args]
+    cases = _texts(call.args[0] for call in calls)
+    named = [case for case in cases if message.startswith(f"{case}: expected ")]
+    return f"failed: {max(named, key=len)}" if named else ""
+
+
+def _texts(nodes: Iterable[ast.AST | None]) -> set[str]:
+    constants = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    return {value for value in constants if isinstance(value, str)}

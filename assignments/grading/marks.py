@@ -18,7 +18,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from .blank import TEXT_STUB
 from .classroom import Classroom, ClassroomError
 from .files import as_text, from_text, write_whole
-from .masters import Master, Part
+from .masters import Master, Part, in_points
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ def update_sheet(room: Classroom, master: Master, students: list[str]) -> None:
 def _merged(old: Mark, new: Mark) -> Mark:
     if old.answer.split() == new.answer.split():
         return replace(old, out_of=new.out_of)
-    was = f"[{old.points} points for an earlier answer] " if old.points.strip() else ""
+    if not old.points.strip():
+        return replace(new, comment=old.comment)
+    was = f"[{in_points(float(old.points))} for an earlier answer] "
     return replace(new, comment=was + old.comment)
 
 

@@ -2,17 +2,18 @@
 
 A cell takes part in grading by one line of metadata, ``task: {role: name}``:
 
-========== ======== =====================================================
+========== ======== ========================================================
 role       cell     what becomes of it
-========== ======== =====================================================
+========== ======== ========================================================
 solution   code     between BEGIN and END SOLUTION, students see a stub
 test       code     students see it; it earns its ``points`` if it passes
-hidden     code     students see one comment; it earns its ``points``
+hidden     code     students see what it is ``about``; it earns its ``points``
 answer     markdown students write it, a person marks it out of ``points``
-========== ======== =====================================================
+========== ======== ========================================================
 
-Several cells with one name make a task. This module turns the short form into
-the metadata of nbgrader [1]_, which does the rest.
+Several cells with one name make a task. ``about`` completes the sentence "They try
+...", which students read in the notebook, and in their feedback if the checks fail. This
+module turns the short form into the metadata of nbgrader [1]_, which does the rest.
 
 .. [1] Project Jupyter et al. (2019). nbgrader. JOSE 2(11), 32.
 """
@@ -24,6 +25,8 @@ from pathlib import Path
 
 import jupytext
 from nbformat import NotebookNode
+
+from .sandbox import Limits
 
 FOLDER = Path(__file__).parent.parent
 CELL_TYPES = {"solution": "code", "test": "code", "hidden": "code", "answer": "markdown"}
@@ -43,6 +46,7 @@ class Part:
     task: str
     points: float
     source: str
+    about: str = ""
 
     @property
     def grade_id(self) -> str:
@@ -101,17 +105,19 @@ def read_master(name: str, folder: Path = FOLDER) -> Master:
 
 
 def _part(assignment: str, cell: NotebookNode) -> Part:
-    """Read ``task: {role: name, points: n}`` of one cell."""
+    """Read ``task: {role: name, points: n, about: text}`` of one cell."""
     marks = dict(cell.metadata["task"])
-    points = marks.pop("points", 0)
+    points, about = marks.pop("points", 0), marks.pop("about", "")
     if len(marks) != 1 or not set(marks) <= set(CELL_TYPES):
         raise MasterError(
             f"{assignment}: task {dict(cell.metadata['task'])} must name one role of "
-            f"{', '.join(CELL_TYPES)}, and points"
+            f"{', '.join(CELL_TYPES)}, and points, and what a hidden one is about"
         )
     ((role, task),) = marks.items()
-    _check_cell(f"{assignment}, {role} of {task!r}", role, points, cell)
-    return Part(role, task, float(points), cell.source)
+    where = f"{assignment}, {role} of {task!r}"
+    _check_cell(where, role, points, cell)
+    _check_about(where, role, about)
+    return Part(role, task, float(points), cell.source, about)
 
 
 def _check_cell(where: str, role: str, points: float, cell: NotebookNode) -> None:
@@ -122,6 +128,18 @@ def _check_cell(where: str, role: str, points: float, cell: NotebookNode) -> Non
         raise MasterError(f"{where}: points belong to {', '.join(sorted(POINTED))}, and only there")
     if role == "solution" and not SOLUTION.search(cell.source):
         raise MasterError(f"{where}: put it between ### BEGIN SOLUTION and ### END SOLUTION")
+
+
+def _check_about(where: str, role: str, about: object) -> None:
+    """Refuse hidden checks that would fail a student without a word."""
+    if role != "hidden" and about:
+        raise MasterError(f"{where}: about belongs to hidden, and only there")
+    one_line = isinstance(about, str) and about.strip() and about.splitlines() == [about]
+    if role == "hidden" and not one_line:
+        raise MasterError(
+            f"{where}: say in one line what it tries, without giving it away, for those who "
+            'fail it, such as about: "other sizes, and N = 0"'
+        )
 
 
 def _check_whole(master: Master) -> None:
@@ -165,13 +183,27 @@ def _expand(cell: NotebookNode, part: Part) -> None:
         cell.metadata["nbgrader"]["points"] = part.points
     if locked:  # an unsolved task must not stop "Run all"
         cell.metadata["tags"] = [*cell.metadata.get("tags", []), "raises-exception"]
+    if part.role == "test":
+        cell.source = f'{_heading(part)}\n{part.source}\nprint("{part.task}: passed")'
     if part.role == "hidden":
         cell.source = (
-            f"# Hidden checks of {part.task}, {part.points:g} points\n"
-            f"### BEGIN HIDDEN TESTS\n{part.source}\n### END HIDDEN TESTS"
+            f"{_heading(part)}\n### BEGIN HIDDEN TESTS\n{part.source}\n### END HIDDEN TESTS"
         )
     if part.role == "answer":
         cell.source = f"### BEGIN SOLUTION\n{part.source}\n### END SOLUTION"
+
+
+def _heading(part: Part) -> str:
+    """What a student should know of a test, as a comment above it."""
+    kind = "Test" if part.role == "test" else "Hidden checks"
+    limit = f"within {Limits.cell_seconds} seconds"
+    tried = f"\n# They try {part.about}." if part.about else ""
+    return f"# {kind} of {part.task}: {in_points(part.points)}, {limit}.{tried}"
+
+
+def in_points(number: float) -> str:
+    """A number with its noun: ``1 point``, ``2 points``."""
+    return f"{number:g} point" if number == 1 else f"{number:g} points"
 
 
 def secret_lines(master: Master, shortest: int = 12) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Whatever a student hands in, made into a notebook that is safe to grade.
 
 The cells of the released notebook are known by name. Each gets its released labels
-back, a repeated one keeps only the first, a missing one is put back. Outputs go. What
-the student wrote is not changed.
+back, a repeated one keeps only the first, a missing one is put back. Answers beside
+their cells are moved into them. Outputs go. What the student wrote is not changed.
 """
 
 import json
@@ -12,6 +12,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from .answers import gather
 from .collect import LARGEST
 
 
@@ -71,7 +72,7 @@ def prepare(content: bytes, released: NotebookNode) -> Prepared:
     _put_back(notebook.cells, released, fixed)
     if not known:
         return Prepared(notebook, ["no cell kept its label: tests were added at the end"], True)
-    return Prepared(notebook, fixed.notes())
+    return Prepared(notebook, fixed.notes() + gather(notebook.cells, released))
 
 
 def _parse(content: bytes) -> dict:

@@ -198,6 +198,16 @@ def tests_deleted(master, rng, attack):
     return Submission(_bytes(notebook), solved(master))
 
 
+def solved_below_the_stubs(master, rng, attack):
+    """Each stub still stands, and the solution in a new cell below it."""
+    notebook = student_version(to_nbgrader(master))
+    solutions = {p.task: p.source for p in master.parts if p.role == "solution"}
+    for position in reversed(range(len(notebook.cells))):
+        if source := solutions.get(_name(notebook.cells[position])):
+            notebook.cells.insert(position + 1, new_code_cell(source))
+    return Submission(_bytes(notebook), solved(master))
+
+
 def cells_duplicated(master, rng, attack):
     notebook = solved(master)
     position = rng.choice([i for i, cell in enumerate(notebook.cells) if _name(cell)])
@@ -388,8 +398,8 @@ def replaces_comparisons(master, rng, attack):
 
 HONEST = [
     right, untouched, wrong_in_one_task, off_by_one, exception, syntax_error, infinite_loop,
-    memory_bomb, gigabyte_of_output, warning, tests_deleted, cells_duplicated, tests_edited,
-    labels_lost, labels_forged, renamed_file,
+    memory_bomb, gigabyte_of_output, warning, tests_deleted, solved_below_the_stubs,
+    cells_duplicated, tests_edited, labels_lost, labels_forged, renamed_file,
 ]  # fmt: skip
 HOSTILE = [
     broken_json, exits, fork_bomb, loop_that_ignores_interrupts, fills_the_disk, reads_masters,

@@ -3,10 +3,12 @@
 import pytest
 from grading.feedback import page, write_feedback
 from grading.leaks import find_leaks
-from grading.masters import read_master
+from grading.masters import Master, read_master
 from grading.records import Record, Status
 from grading.report import Row
 from grading.roster import Student
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
 from school import MASTERS
 
 MASTER = read_master("1_demo", MASTERS)
@@ -32,6 +34,24 @@ def test_points_remarks_and_comments_are_shown():
     assert "2 of 12 points" in text
 
 
+def test_failed_hidden_checks_say_what_they_try():
+    tests = {"leak_hidden": "AssertionError: x", "spikes_hidden": "CellTimeoutError: x"}
+    text = page(MASTER, row(tests))
+    assert "failed; they try another share, and input<" in text
+    assert "took too long; they try a neuron at its threshold, and no neuron at all<" in text
+
+
+def one_test(source: str) -> Master:
+    """A master with a single test, for one point."""
+    cell = new_code_cell(source, metadata={"task": {"test": "vote", "points": 1}})
+    return Master("one", NotebookNode(cells=[MASTER.notebook.cells[0], cell]))
+
+
+def test_a_single_point_is_one_point():
+    text = page(one_test("assert vote"), row({}, {"vote_test": ""}, vote_test=1.0))
+    assert "<strong>1 of 1 point</strong>" in text
+
+
 def test_a_waiting_answer_is_not_called_zero():
     text = page(MASTER, row({}, why_answer=None))
     assert "? of 2" in text
@@ -48,6 +68,23 @@ def test_names_notes_and_comments_cannot_inject_html():
 def test_the_fixed_message_of_a_visible_test_is_quoted():
     tests = {"leak_test": "AssertionError: half of 1 must be left"}
     assert "half of 1 must be left" in page(MASTER, row(tests))
+
+
+@pytest.mark.parametrize(
+    ("message", "remark"),
+    [
+        ("k = 1: expected [3], got [8]. ", "failed: k = 1"),
+        ("k = 1, twice: expected [3], got [8]. ", "failed: k = 1, twice"),
+        ("k = 9: expected [3], got [8]. ", "failed: run this test in your notebook"),
+        ("k = 1", "failed: run this test in your notebook"),
+    ],
+)
+def test_the_case_that_failed_is_named_but_no_value(message, remark):
+    source = 'expect("k = 1", vote(1), [3])\nexpect("k = 1, twice", vote(1), [3], "a hint")'
+    tests = {"vote_test": f"AssertionError: {message}"}
+    text = page(one_test(source), row(tests, {"vote_test": ""}, vote_test=0.0))
+    assert f"<td>{remark}</td>" in text
+    assert "[8]" not in text
 
 
 @pytest.mark.parametrize("kind", ["AssertionError", "ValueError", "Secret"])

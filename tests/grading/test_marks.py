@@ -65,7 +65,7 @@ def test_a_changed_answer_waits_again_and_its_points_are_kept_in_sight(room):
     update_sheet(room, MASTER, ["anna"])
     mark = read_marks(room.marks(MASTER.name))["anna", "why"]
     assert mark.points == ""
-    assert mark.comment == "[1 points for an earlier answer] why?"
+    assert mark.comment == "[1 point for an earlier answer] why?"
 
 
 @pytest.mark.parametrize("points", ["3", "-1", "two", "nan", "1,5"])

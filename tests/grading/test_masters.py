@@ -3,15 +3,18 @@
 import re
 
 import pytest
-from grading.check import check_master
+from grading.blank import student_version
+from grading.check import check_master, run
 from grading.masters import (
     FOLDER,
     MasterError,
+    in_points,
     master_names,
     read_master,
     secret_lines,
     to_nbgrader,
 )
+from grading.sandbox import Limits
 from school import MASTERS
 
 DEMO = (MASTERS / "1_demo.md").read_text()
@@ -70,11 +73,58 @@ def test_an_assignment_that_does_not_exist_names_those_that_do():
         ("    ### BEGIN SOLUTION\n    faded", "    faded", "put it between ### BEGIN SOLUTION"),
         (":task: {solution: leak}\n", "", "solution outside a cell"),
         ('{"answer": "why"', '{"test": "why"', "must be a code cell, is markdown"),
+        (', about: "another share, and input"', "", "hidden of 'leak': say in one line"),
+        ('about: "another share, and input"', "about: 3", "hidden of 'leak': say in one line"),
+        ("share, and input", "share,\\nand input", "hidden of 'leak': say in one line"),
+        ("{test: leak, points: 2}", "{test: leak, points: 2, about: x}", "about belongs to hidden"),
     ],
 )
 def test_a_master_that_would_go_wrong_is_refused(write, old, new, message):
     with pytest.raises(MasterError, match=re.escape(message)):
         write(old, new)
+
+
+def test_a_fix_that_the_message_gives_works(write):
+    wrong = ', about: "another share, and input"'
+    with pytest.raises(MasterError, match="say in one line what it tries") as refused:
+        write(wrong, "")
+    fix = str(refused.value).split("such as ")[1]
+    assert write(wrong, f", {fix}").parts[2].about == "other sizes, and N = 0"
+
+
+def test_students_see_points_limit_and_what_is_tried():
+    cells = student_version(to_nbgrader(read_master("1_demo", MASTERS))).cells
+    source = {
+        c.metadata["nbgrader"]["grade_id"]: c.source for c in cells if "nbgrader" in c.metadata
+    }
+    assert source["spikes_test"].startswith("# Test of spikes: 1 point, within 20 seconds.\n")
+    assert source["leak_hidden"].splitlines() == [
+        "# Hidden checks of leak: 3 points, within 20 seconds.",
+        "# They try another share, and input.",
+    ]
+
+
+def test_a_test_that_passes_says_so_and_one_that_fails_does_not(write):
+    solved = run(to_nbgrader(write("faded + x", "faded - x")), 120)
+    printed = {
+        cell.metadata["nbgrader"]["grade_id"]: "".join(o.get("text", "") for o in cell.outputs)
+        for cell in solved.cells
+        if cell.metadata.get("nbgrader", {}).get("grade_id", "").endswith("_test")
+    }
+    assert printed == {
+        "leak_test": "leak: passed\n",
+        "spikes_test": "spikes: passed\n",
+        "draw_test": "draw: passed\n",
+    }
+    blank = run(student_version(to_nbgrader(read_master("1_demo", MASTERS))), 120)
+    assert not any("passed" in o.get("text", "") for c in blank.cells for o in c.get("outputs", []))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(1, "1 point"), (0.5, "0.5 points"), (20, "20 points")]
+)
+def test_points_in_words(number, text):
+    assert in_points(number) == text
 
 
 def test_a_solution_that_fails_its_own_test_is_found(write):
@@ -83,7 +133,7 @@ def test_a_solution_that_fails_its_own_test_is_found(write):
 
 
 def test_a_test_that_an_untouched_notebook_passes_is_found(write):
-    hidden = DEMO.split("{hidden: leak, points: 3}\n\n")[1].split("```")[0]
+    hidden = DEMO.split("{hidden: leak")[1].split("\n\n", 1)[1].split("```")[0]
     wrong = check_master(write(hidden, "assert True\n"))
     assert wrong == ["1_demo: an untouched notebook passes leak_hidden"]
 
@@ -105,6 +155,32 @@ def test_every_master_says_what_a_student_needs_to_know(name):
     for words in ("**You will learn to", "**Time", "**Before you start", "**How it works"):
         assert words in text, words
     assert "figure" in text
+    assert f"{Limits.cell_seconds} seconds" in text.replace("\n", " ")
+
+
+def test_the_readme_for_students_states_the_limit_of_grading():
+    text = (FOLDER / "student_readme.md").read_text()
+    assert f"{Limits.cell_seconds} seconds" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("name", master_names())
+def test_no_other_time_limit_is_stated(name):
+    text = (FOLDER / f"{name}.md").read_text() + (FOLDER / "student_readme.md").read_text()
+    stated = set(re.findall(r"(\w+)\s+seconds\b", text))
+    assert stated == {str(Limits.cell_seconds)}
+    assert "minute" not in re.sub(r"\*\*Time\*\* [\d to]+ minutes", "", text)
+
+
+HELPER = re.compile(r"^def (expect\w*)\(.*?(?=^\S|\Z)", re.S | re.M)
+
+
+def test_helpers_of_one_name_are_the_same_everywhere():
+    found = {}
+    for name in master_names():
+        for helper in HELPER.finditer((FOLDER / f"{name}.md").read_text().replace("```", "\0")):
+            found.setdefault(helper[1], set()).add(helper[0].split("\0")[0].strip())
+    assert len(found) >= 2
+    assert {name for name, versions in found.items() if len(versions) > 1} == set()
 
 
 @pytest.mark.parametrize("name", master_names())

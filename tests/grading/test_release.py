@@ -10,8 +10,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from grading.blank import student_version
 from grading.leaks import all_masters, find_leaks
-from grading.masters import FOLDER, read_master
+from grading.masters import FOLDER, read_master, to_nbgrader
 from grading.release import LeakError, release
 from school import MASTERS, environment
 
@@ -126,6 +127,20 @@ def test_a_planted_leak_is_caught(tmp_path, demo, place):
     (leak,) = find_leaks([tmp_path], demo)
     assert leak.file == file
     assert "1_demo" in str(leak)
+
+
+def test_hidden_checks_that_say_too_much_of_themselves_are_caught(tmp_path):
+    """What they are about is no secret, unless it quotes one of their lines."""
+    text = (MASTERS / "1_demo.md").read_text()
+    quoted = text.replace("another share, and input", "assert float(secret_potential) == 1.5")
+    assert quoted != text
+    for number, version in enumerate([text, quoted]):
+        (tmp_path / "1_demo.md").write_text(version)
+        master = read_master("1_demo", tmp_path)
+        notebook = tmp_path / "students" / "1_demo.ipynb"
+        notebook.parent.mkdir(exist_ok=True)
+        nbformat.write(student_version(to_nbgrader(master)), notebook)
+        assert len(find_leaks([notebook], [master])) == number
 
 
 def test_a_leak_in_the_book_stops_the_release_and_leaves_the_old_one(tmp_path):

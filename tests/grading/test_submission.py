@@ -8,6 +8,7 @@ from grading.blank import student_version
 from grading.collect import LARGEST
 from grading.masters import read_master, to_nbgrader
 from grading.submission import NotGradableError, OtherAssignmentError, prepare
+from nbformat.v4 import new_code_cell, new_markdown_cell
 from school import MASTERS
 
 
@@ -73,6 +74,69 @@ def test_a_repeated_cell_counts_once(mine, released):
     prepared = prepare(handed_in(mine), released)
     assert names(prepared.notebook) == names(released)
     assert "twice" in prepared.notes[0]
+
+
+# -- answers beside their cells ----------------------------------------------------------
+
+BELOW = "text in cells next to an answer's was moved into it: why_answer"
+ASTRAY = "not answered, but there is text in other cells: look there: why_answer"
+
+
+def put(notebook, offset, text):
+    """Add a text cell beside the answer; 0 is directly above, 1 directly below."""
+    place = next(i for i, c in enumerate(notebook.cells) if names_of(c) == "why_answer")
+    notebook.cells.insert(place + offset, new_markdown_cell(text))
+
+
+def answer_of(prepared):
+    return next(c.source for c in prepared.notebook.cells if names_of(c) == "why_answer")
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_an_answer_in_a_cell_of_its_own_is_moved_into_the_stubs(mine, released, offset):
+    put(mine, offset, "Because it shrinks.")
+    prepared = prepare(handed_in(mine), released)
+    assert answer_of(prepared) == "Because it shrinks."
+    assert prepared.notes == [BELOW]
+    assert len(prepared.notebook.cells) == len(released.cells)
+
+
+def test_several_cells_make_one_answer_in_their_order(mine, released):
+    for offset, text in [(1, "third"), (1, "second"), (0, "first")]:
+        put(mine, offset, text)
+    assert answer_of(prepare(handed_in(mine), released)) == "first\n\nsecond\n\nthird"
+
+
+@pytest.mark.parametrize("written", ["{stub}\n\nBecause.", "Because.\n\n{stub}", "\n Because. "])
+def test_text_around_the_stub_is_the_answer(mine, released, written):
+    mine.cells[-1].source = written.format(stub=mine.cells[-1].source)
+    prepared = prepare(handed_in(mine), released)
+    assert answer_of(prepared) == "Because."
+    assert prepared.notes == []
+
+
+@pytest.mark.parametrize("written", ["", "  \n", "{stub}  \n\n"])
+def test_an_emptied_answer_counts_as_untouched(mine, released, written):
+    stub = mine.cells[-1].source
+    mine.cells[-1].source = written.format(stub=stub)
+    assert answer_of(prepare(handed_in(mine), released)) == stub
+
+
+def test_an_answer_far_away_is_pointed_out(mine, released):
+    mine.cells.insert(1, new_markdown_cell("It forgets because each step keeps a share."))
+    assert prepare(handed_in(mine), released).notes == [ASTRAY]
+
+
+def test_an_answer_in_place_of_the_deleted_cell_is_found_or_pointed_out(mine, released):
+    mine.cells[-1] = new_markdown_cell("Because it shrinks.")
+    prepared = prepare(handed_in(mine), released)
+    assert answer_of(prepared) == "Because it shrinks."
+
+
+def test_the_assignments_own_text_is_nobodys_answer(mine, released):
+    mine.cells.append(new_code_cell("1 + 1"))
+    mine.cells.append(new_markdown_cell(released.cells[0].source + "\n"))
+    assert prepare(handed_in(mine), released).notes == []
 
 
 def test_changed_points_and_locks_are_undone(mine, released):
