@@ -2,7 +2,7 @@
 
 ::
 
-    roster.csv               id,first_name,last_name,email,lms_user_id
+    roster.csv               id,first_name,last_name,email,lms_user_id, or an LMS's export
     inbox/<assignment>/      LMS archives, <id>.ipynb or <id>/*.ipynb; never changed
     marks/<assignment>.csv   a person's points for written answers
     grades/                  grades.csv, and for each assignment tables and feedback/
@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -83,6 +84,31 @@ class Classroom:
     def graded(self) -> list[str]:
         """Assignments of which at least one submission has a record."""
         return sorted(path.name for path in (self.work / "records").glob("*"))
+
+    def stray(self) -> list[str]:
+        """What lies beside the folders of the assignments, where nobody looks for it."""
+        inbox = self.folder / "inbox"
+        files = inbox.iterdir() if inbox.is_dir() else []
+        return sorted(p.name for p in files if not p.is_dir() and not p.name.startswith("."))
+
+    def require(self) -> None:
+        """Refuse a folder that does not exist, before anything is made in it.
+
+        Raises
+        ------
+        ClassroomError
+            With the names of classes that are spelled alike.
+        """
+        if self.folder.is_dir():
+            return
+        parent = self.folder.parent
+        classes = [p.parent.name for p in parent.glob("*/roster.csv")] if parent.is_dir() else []
+        near = [str(parent / name) for name in get_close_matches(self.folder.name, classes)]
+        meant = f", but {' and '.join(near)}" if near else ""
+        raise ClassroomError(
+            f"there is no folder {self.folder}{meant}. "
+            "A new class needs a folder with roster.csv and inbox/<assignment>/"
+        )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
