@@ -150,7 +150,7 @@ def _reason(member: Member, problem: str = "is no notebook (.ipynb)") -> str:
     if member.suffix == ".ipynb":
         return f"{problem}: name it <id>.ipynb"
     if ".ipynb." in member.parts[-1].lower():
-        return f"{problem}: if it is one, let its name end there"
+        return "does not end in .ipynb; if it is a notebook, rename it"
     return problem
 
 

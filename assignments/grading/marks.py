@@ -116,10 +116,16 @@ def _merged(old: Mark, new: Mark) -> Mark:
 
 def _same(old: str, new: str) -> bool:
     """Whether an answer is that of the sheet, spaces and unwritable letters aside."""
-    old, new = " ".join(old.split()), " ".join(new.split())
-    return len(old) == len(new) and all(
-        was == now or (was == "?" and not now.isascii()) for was, now in zip(old, new, strict=True)
+    was, now = _units(old), _units(new)
+    return len(was) == len(now) and all(
+        unit == other or (unit == ord("?") and other > 127)
+        for unit, other in zip(was, now, strict=True)
     )
+
+
+def _units(text: str) -> memoryview:
+    """The text in the pieces that a spreadsheet replaces one by one: UTF-16."""
+    return memoryview(" ".join(text.split()).encode("utf-16-le", "replace")).cast("H")
 
 
 def _answers(room: Classroom, master: Master, student: str) -> list[tuple[Part, str]]:
