@@ -80,7 +80,7 @@ def _decoded(content: bytes, path: Path) -> str:
 def _lines(text: str, delimiter: str, path: Path):
     """The number and the values of each row that is not empty."""
     csv.field_size_limit(LONGEST)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     number = 1
     try:
         for values in reader:
