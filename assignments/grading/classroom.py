@@ -12,6 +12,7 @@
 import errno
 import fcntl
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -119,6 +120,8 @@ class Classroom:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ClassroomError(f"another run is grading {self.folder} right now") from None
+            if not (self.work / "gradebook.db").exists():  # then no record tells the truth
+                shutil.rmtree(self.work / "records", ignore_errors=True)
             # nbgrader reads its settings there, whatever its command line says
             write_whole(self.work / CONFIG.name, CONFIG.read_text())
             yield

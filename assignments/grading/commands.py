@@ -92,6 +92,9 @@ def _grade(room: Classroom, master: Master, students: dict[str, Student], argume
     grader = Grader(room, master, limits, sandboxed, arguments.jobs)
     collected, new = grader.grade(students)
     interrupts.check()
+    if not collected.handed:
+        print(f"{master.name}: nothing in the inbox can be graded")
+        return _looks([], collected)
     update_sheet(room, master, list(collected.handed))
     unplaced = apply_marks(room, master)
     rows = results(room, master, students)
