@@ -86,12 +86,6 @@ class Classroom:
         """Assignments of which at least one submission has a record."""
         return sorted(path.name for path in (self.work / "records").glob("*"))
 
-    def stray(self) -> list[str]:
-        """What lies beside the folders of the assignments, where nobody looks for it."""
-        inbox = self.folder / "inbox"
-        files = inbox.iterdir() if inbox.is_dir() else []
-        return sorted(p.name for p in files if not p.is_dir() and not p.name.startswith("."))
-
     def require(self) -> None:
         """Refuse a folder that does not exist, before anything is made in it.
 

@@ -137,6 +137,9 @@ def _handed(file: _Found, unused: list[Unused]) -> Handed | None:
         return None
     try:
         content = member.read()
+    except PermissionError as error:
+        unused.append(Unused(member.origin, f"cannot be read ({error.strerror})"))
+        return None
     except Exception:  # whatever a damaged archive does to its reader
         unused.append(Unused(member.origin, UNREAD))
         return None

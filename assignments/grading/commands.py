@@ -15,7 +15,7 @@ from .leaks import all_masters, find_leaks
 from .lms import write_imports, write_uploads
 from .marks import apply_marks, update_sheet
 from .masters import FOLDER, Master, MasterError, master_names, read_master
-from .members import is_empty
+from .members import is_empty, stray
 from .records import Status
 from .release import LeakError, release
 from .report import Row, results, write_overview, write_reports
@@ -58,7 +58,7 @@ def do_grade(arguments: argparse.Namespace) -> int:
             open_ends = [_grade(room, master, students, arguments) for master in masters]
             graded = [read_master(name, arguments.masters) for name in room.graded()]
             write_overview(room, {m.name: results(room, m, students) for m in graded})
-    return bool(sum(open_ends) + _look(f"{name} {STRAY}" for name in room.stray()))
+    return bool(sum(open_ends) + _look(f"{path} {STRAY}" for path in stray(room.folder / "inbox")))
 
 
 def _class(
@@ -71,8 +71,8 @@ def _class(
     masters = [read_master(name, arguments.masters) for name in names]
     empty = [f"{room.inbox(name)} is empty" for name in names if is_empty(room.inbox(name))]
     if len(empty) == len(names):
-        stray = [f"{room.folder / 'inbox' / name} {STRAY}" for name in room.stray()]
-        where = "; ".join(empty + stray) or f"{room.folder / 'inbox'} has no folder in it"
+        beside = [f"{path} {STRAY}" for path in stray(room.folder / "inbox")]
+        where = "; ".join(empty + beside) or f"{room.folder / 'inbox'} has no folder in it"
         raise ClassroomError(f"nothing was handed in{_for(names)}: {where}")
     _note(empty)
     return students, [master for master in masters if not is_empty(room.inbox(master.name))]
@@ -96,7 +96,7 @@ def _grade(room: Classroom, master: Master, students: dict[str, Student], argume
         print(f"{master.name}: nothing in the inbox can be graded")
         return _looks([], collected)
     update_sheet(room, master, list(collected.handed))
-    unplaced = apply_marks(room, master)
+    unplaced = apply_marks(room, master, students)
     rows = results(room, master, students)
     write_reports(room, master, rows)
     left_out = write_imports(room.grades, master, rows)

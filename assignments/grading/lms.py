@@ -17,6 +17,7 @@ platform cannot mistake. The others are named.
 
 import io
 import re
+import unicodedata
 import zipfile
 from collections import Counter
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def write_imports(folder: Path, master: Master, rows: list[Row]) -> list[str]:
     left_out = []
     for platform in IMPORTS:
         path = folder / f"{master.name}-{platform.name}.csv"
-        keys = Counter(platform.key(row.student).casefold() for row in rows)
+        keys = Counter(_alike(platform.key(row.student)) for row in rows)
         if set(keys) == {""}:
             path.unlink(missing_ok=True)  # of an earlier roster
             continue
@@ -69,7 +70,13 @@ def write_imports(folder: Path, master: Master, rows: list[Row]) -> list[str]:
 
 def _tells(key: str, keys: Counter) -> bool:
     """Whether a key is one student's, and comes through a table unchanged."""
-    return bool(key) and keys[key.casefold()] == 1 and not key.startswith(FORMULA)
+    return bool(key) and keys[_alike(key)] == 1 and not key.startswith(FORMULA)
+
+
+def _alike(key: str) -> str:
+    """The key without what a data base may overlook: case and accents."""
+    letters = unicodedata.normalize("NFKD", key).casefold()
+    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 def _canvas(master: Master, rows: list[Row]) -> list[list]:

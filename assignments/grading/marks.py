@@ -13,6 +13,7 @@ commas, or with ``?`` for letters that it cannot write. It is kept in that way.
 import csv
 import io
 import re
+from collections.abc import Collection
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
@@ -97,11 +98,21 @@ def update_sheet(room: Classroom, master: Master, students: list[str]) -> None:
         for part, answer in _answers(room, master, student):
             new = Mark(student, part.task, "", f"{part.points:g}", "", answer)
             marks[student, part.task] = _merged(marks.get((student, part.task), new), new)
-    was, text = _sheet(path), io.StringIO()
+    _write(path, marks, _sheet(path))
+
+
+def _write(path: Path, marks: dict[tuple[str, str], Mark], was: Table) -> None:
+    """Write the sheet as it was saved, columns that a person added included."""
+    added = [name for name in was.header if name and name not in COLUMNS]
+    rows = {
+        tuple(from_text(line.values[k]) for k in COLUMNS[:2]): line.values for line in was.lines
+    }
+    text = io.StringIO()
     writer = csv.writer(text, delimiter=was.delimiter)
-    writer.writerow(COLUMNS)
-    for _, mark in sorted(marks.items()):
-        writer.writerow(as_text(value) for value in astuple(mark))
+    writer.writerow(COLUMNS + added)
+    for key, mark in sorted(marks.items()):
+        values = [as_text(value) for value in astuple(mark)]
+        writer.writerow(values + [rows.get(key, {}).get(name, "") for name in added])
     write_whole(path, text.getvalue().encode("utf-8-sig" if was.marked else "utf-8"))
 
 
@@ -149,22 +160,24 @@ def _shown(answer: str) -> str:
     )
 
 
-def apply_marks(room: Classroom, master: Master) -> list[str]:
+def apply_marks(room: Classroom, master: Master, students: Collection[str]) -> list[str]:
     """Enter the sheet's points and comments into the grade book.
 
     Returns
     -------
     unplaced
-        A line for each row with points that belongs to no answer.
+        A line for each row with points that belongs to no answer of these students.
     """
     marks, unplaced = read_marks(room.marks(master.name)), []
     with Gradebook(room.gradebook, "snn") as book:
         for mark in marks.values():
+            if mark.points.strip() and mark.student not in students:
+                unplaced.append(f"{mark.student} is not in the roster")
             place = f"{mark.task}_answer", master.name, master.name, mark.student
             try:
                 grade, comment = book.find_grade(*place), book.find_comment(*place)
             except MissingEntry:
-                if mark.points.strip():
+                if mark.points.strip() and mark.student in students:
                     unplaced.append(f"{mark.student} handed in no answer to {mark.task}")
                 continue
             if mark.comment or mark.points.strip():

@@ -68,6 +68,12 @@ def is_empty(inbox: Path) -> bool:
     return not inbox.is_dir() or all(is_junk(path.name) for path in inbox.iterdir())
 
 
+def stray(inboxes: Path) -> list[Path]:
+    """What lies beside the inboxes of the assignments, where nobody looks for it."""
+    paths = sorted(inboxes.iterdir()) if inboxes.is_dir() else []
+    return [path for path in paths if not path.is_dir() and not is_junk(path.name)]
+
+
 def is_junk(name: str) -> bool:
     """Whether a system or Jupyter made this, not a person."""
     return name in JUNK or name.startswith(JUNK_STARTS)
@@ -130,6 +136,8 @@ def _archive(path: Path, name: str, when: float) -> Source:
     try:
         archive = zipfile.ZipFile(path)
         infos = [info for info in archive.infolist() if not _is_junk_member(info)]
+    except PermissionError:
+        raise
     except Exception:  # whatever a damaged table of contents does to its reader
         return Source(name, problem="is damaged, or no zip archive: download it again")
     if len(infos) > MOST:

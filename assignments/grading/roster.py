@@ -20,7 +20,7 @@ from .tables import Line, Table, read_table
 
 COLUMNS = ["id", "first_name", "last_name", "email", "lms_user_id"]
 VALID_ID = re.compile(r"[\w@][\w@.+'-]{0,99}")
-NUMBER = re.compile(r"[0-9]+")
+NUMBER = re.compile(r"[1-9][0-9]*")
 TEST_STUDENT = "Student, Test"
 
 
@@ -136,7 +136,8 @@ def _check(student: Student, others: dict[str, Student], where: str) -> None:
     """Refuse an id that cannot name a folder, and what two students share."""
     if not VALID_ID.fullmatch(student.id):
         raise ClassroomError(
-            f"{where}: id {student.id!r} must be letters, digits and . _ - + ' @, as folders have it"
+            f"{where}: id {student.id!r} must be letters, digits and . _ - + ' @, "
+            "because it names folders"
         )
     if student.id.casefold() in {other.casefold() for other in others}:
         raise ClassroomError(f"{where}: {student.id!r} is there twice")

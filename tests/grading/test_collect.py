@@ -320,6 +320,13 @@ def test_what_is_no_file_is_listed(inbox, tmp_path):
     }
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", ["anna.ipynb", "a.zip"])
+def test_what_may_not_be_read_is_named(inbox, name):
+    (inbox / name).touch(mode=0)
+    assert unused(collect(inbox, CLASS)) == {name: "cannot be read (Permission denied)"}
+
+
 def test_folders_without_end_are_named_and_end(inbox):
     deep = inbox / "anna"
     for _ in range(DEEPEST + 1):

@@ -142,6 +142,18 @@ def test_an_answer_of_any_length_fits_the_sheet_and_its_end_counts(room):
     assert read_marks(room.marks(MASTER.name))["anna", "why"].points == ""
 
 
+def test_a_column_of_ones_own_is_kept(room):
+    write_answer(room, "anna", "It shrinks.")
+    update_sheet(room, MASTER, ["anna"])
+    path = room.marks(MASTER.name)
+    head, row = path.read_text().splitlines()
+    path.write_text(f"seen by,{head}\nLi,{row}\n")
+    write_answer(room, "zoë", "Because.")
+    update_sheet(room, MASTER, ["anna", "zoë"])
+    with path.open(newline="") as file:
+        assert [row["seen by"] for row in csv.DictReader(file)] == ["Li", ""]
+
+
 def test_two_rows_for_one_answer_are_refused(room):
     write_answer(room, "anna", "It shrinks.")
     update_sheet(room, MASTER, ["anna"])

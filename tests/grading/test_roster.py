@@ -117,6 +117,7 @@ def test_a_roster_of_canvas_finds_what_canvas_packs(tmp_path):
         (HEAD + "anna,,,,\nanna,,,,\n", "line 3: 'anna' is there twice"),
         (HEAD + "anna,,,,\nANNA,,,,\n", "line 3: 'ANNA' is there twice"),
         (HEAD + "anna,,,,5\nben,,,,5\n", "line 3: 'ben' has the lms_user_id of 'anna'"),
+        (HEAD + "anna,,,,5\nben,,,,05\n", "line 3: lms_user_id '05' must be Canvas's number"),
         (HEAD + "anna,,,,2.1E+16\n", "line 2: lms_user_id '2.1E.16' must be Canvas's number"),
         (CANVAS.replace("501", "5,01E+17", 1), "line 4: 9 values for 8 columns"),
         (CANVAS.replace("501", "5.01E+17", 1), "line 4: ID '5.01E.17' is no number of Canvas"),
