@@ -51,7 +51,7 @@ def do_release(arguments: argparse.Namespace) -> int:
 
 def do_grade(arguments: argparse.Namespace) -> int:
     """Grade what is new, mark, report; 1 while a submission needs a look."""
-    room = Classroom(arguments.room)
+    room = Classroom(arguments.room.expanduser())
     with interrupts.deferred():
         students, masters = _class(room, arguments)
         with room.lock():
