@@ -153,9 +153,10 @@ def _is_junk_member(info: zipfile.ZipInfo) -> bool:
 
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, newest: float) -> Member:
-    parts = tuple(info.filename.replace("\\", "/").split("/"))
+    path = info.filename.replace("\\", "/").split("/")
+    parts = tuple(part for part in path if part != ".")
     origin = f"{name}: {plain(info.filename)}"
-    if ".." in parts or "" in parts or parts[0].endswith(":"):
+    if not parts or ".." in parts or "" in parts or parts[0].endswith(":"):
         return Member(parts, origin, problem="has a path that leads out of its archive")
     if stat.S_ISLNK(info.external_attr >> 16):
         return Member(parts, origin, problem=LINK)

@@ -184,7 +184,7 @@ def test_a_name_that_fits_both_is_decided_by_the_whole_archive_or_by_nobody(inbo
     assert owner(inbox, both, "moodle") == "mallory"
 
 
-@pytest.mark.parametrize("wrapper", ["", "submissions/", "a_1_2_b/deeper/", "mo_7_8_x/"])
+@pytest.mark.parametrize("wrapper", ["", "./", "submissions/", "a_1_2_b/deeper/", "mo_7_8_x/"])
 @pytest.mark.parametrize("name", [CANVAS, MOODLE, "anna.ipynb", "ANNA/x.ipynb"])
 @pytest.mark.parametrize("packed", [True, False])
 def test_folders_on_top_do_not_matter(inbox, wrapper, name, packed):
