@@ -259,6 +259,19 @@ def test_two_of_one_platform_archive_are_for_a_person_whatever_their_times(inbox
     assert collected.handed["anna"].origin == "anna.ipynb"
 
 
+def test_two_of_one_name_are_two(inbox):
+    archive(inbox / "a.zip", {CANVAS: b"this"})
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        archive(inbox / "a.zip", {CANVAS: b"that"})
+    assert collect(inbox, CLASS).torn == {"anna"}
+    for number, name in enumerate(["anna.ipynb", "ANNA.ipynb"]):
+        (inbox / name).write_bytes(name.encode())
+        os.utime(inbox / name, (2_000_000_000 + number,) * 2)
+    collected = collect(inbox, CLASS)
+    assert collected.handed["anna"].origin == "ANNA.ipynb"
+    assert len(collected.notes["anna"]) == 3
+
+
 def test_an_older_third_file_does_not_settle_what_two_newest_are(inbox):
     for name, content, when in [("1", b"this", 9), ("2", b"that", 9), ("3", b"old", 1)]:
         path = inbox / "anna" / f"{name}.ipynb"
