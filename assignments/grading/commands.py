@@ -140,7 +140,10 @@ def _looks(rows: list[Row], collected: Collected) -> int:
 
 def _look(lines: Iterable[str]) -> int:
     """Print what a person should look at; return how much it is."""
-    return sum(1 for line in lines if not print(f"  look: {line}"))
+    lines = list(lines)
+    for line in lines:
+        print(f"  look: {line}")
+    return len(lines)
 
 
 def _note(lines: Iterable[str]) -> None:
