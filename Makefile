@@ -71,7 +71,7 @@ release: book  ## write dist/students, what a class gets; refuse if a solution l
 	$(GRADING) release dist/students --public _build/html
 
 grade: .venv/ready  ## grade what is new in CLASS=folder (A="names of assignments")
-	$(GRADING) grade $(CLASS) $(A) $(OPTIONS)
+	$(GRADING) grade "$(CLASS)" $(A) $(OPTIONS)
 
 lint: .venv/ready  ## check style, and that no wing imports from one above it
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

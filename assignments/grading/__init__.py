@@ -8,8 +8,11 @@ The modules in the order the data flows::
     release     dist/students: blank notebooks, the library, requirements
     leaks       no solution, no hidden test, in what students get
 
-    roster      who is in the class
-    collect     LMS archives and loose files                       -> one file a student
+    tables      CSV files as people have them
+    roster      who is in the class, from a table or an LMS's export
+    members     the files of an inbox, in archives and folders, within limits
+    owners      whose a file is, by the names that LMSs give
+    collect     all this                                           -> one file a student
     submission  whatever a student hands in                        -> a notebook safe to grade
     answers     text beside the cell for an answer                 -> in it
     sandbox     one kernel behind bubblewrap, within limits (inside: its first act)
@@ -22,8 +25,9 @@ The modules in the order the data flows::
     processes   which nbgrader runs in, side by side; none outlives the run
     interrupts  Ctrl-C, at any moment
     marks       what a person decides
-    report      grades.csv, details, Canvas, Moodle
+    report      grades.csv and details
     feedback    what each student reads
+    lms         tables and archives that Canvas and Moodle take back
     commands    the command line
 
 Run ``python -m grading --help`` with this folder's parent on ``PYTHONPATH``, or

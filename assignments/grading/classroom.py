@@ -2,7 +2,7 @@
 
 ::
 
-    roster.csv               id,first_name,last_name,email,lms_user_id
+    roster.csv               id,first_name,last_name,email,lms_user_id, or an LMS's export
     inbox/<assignment>/      LMS archives, <id>.ipynb or <id>/*.ipynb; never changed
     marks/<assignment>.csv   a person's points for written answers
     grades/                  grades.csv, and for each assignment tables and feedback/
@@ -12,11 +12,13 @@
 import errno
 import fcntl
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
@@ -84,6 +86,25 @@ class Classroom:
         """Assignments of which at least one submission has a record."""
         return sorted(path.name for path in (self.work / "records").glob("*"))
 
+    def require(self) -> None:
+        """Refuse a folder that does not exist, before anything is made in it.
+
+        Raises
+        ------
+        ClassroomError
+            With the names of classes that are spelled alike.
+        """
+        if self.folder.is_dir():
+            return
+        parent = self.folder.parent
+        classes = [p.parent.name for p in parent.glob("*/roster.csv")] if parent.is_dir() else []
+        near = [str(parent / name) for name in get_close_matches(self.folder.name, classes)]
+        meant = f", but {' and '.join(near)}" if near else ""
+        raise ClassroomError(
+            f"there is no folder {self.folder}{meant}. "
+            "A new class needs a folder with roster.csv and inbox/<assignment>/"
+        )
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Prepare the work folder, and keep a second run from grading at the same time."""
@@ -93,6 +114,8 @@ class Classroom:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ClassroomError(f"another run is grading {self.folder} right now") from None
+            if not (self.work / "gradebook.db").exists():  # then no record tells the truth
+                shutil.rmtree(self.work / "records", ignore_errors=True)
             # nbgrader reads its settings there, whatever its command line says
             write_whole(self.work / CONFIG.name, CONFIG.read_text())
             yield

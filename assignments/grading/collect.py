@@ -1,117 +1,172 @@
-"""Find what each student handed in, in LMS archives and in loose files.
+"""Find what each student handed in, in LMS archives, in folders and in loose files.
 
 Nothing in the inbox is changed. Where a student handed in several times, the newest
-counts. Two that are equally old and differ are for a person to decide.
-
-File names are those of Canvas (``<name>_<user>_<attempt>_<file>``, with LATE after the
-name of a late one) and Moodle (``<name>_<number>_assignsubmission_file...``).
+counts. Two that are equally old and differ are for a person to decide, and so are two in
+one archive of a platform, which stamps its files when it packs them. Whatever was not
+used is listed with its reason.
 """
 
-import re
-import zipfile
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 
-from .roster import Student, by_id, by_lms_id, by_name
+from .files import digest
+from .members import LARGEST, UNREADABLE, Member, Source, sources
+from .owners import SEVERAL, Owner, owners
+from .roster import Student
 
-MOODLE = re.compile(r"(?P<name>[^/]+?)_(?P<lms>\d+)_assignsubmission_file(?:_[^/]*)?(?:/.*)?$")
-CANVAS = re.compile(r"(?P<name>[^/_]+)_(?:LATE_)?(?P<lms>\d+)_\d+_[^/]+$")
-LARGEST = 20 << 20  # bytes of a notebook
+__all__ = ["LARGEST", "Collected", "Handed", "Unused", "collect"]
+
+NOTEBOOKS = 20  # of one student in one archive or folder
+TOO_MANY = f"is one of more than {NOTEBOOKS} notebooks of one student"
+UNREAD = "cannot be read: its archive is damaged, or packed in an unusual way; unpack it by hand"
 
 
 @dataclass(frozen=True)
 class Handed:
-    """One file that a student handed in."""
+    """One file that a student handed in; `content` is read anew each time."""
 
     student: str
-    content: bytes
+    read: Callable[[], bytes]
+    digest: str
     when: float
     origin: str
+
+    @property
+    def content(self) -> bytes:
+        """What the file holds, up to one byte more than a notebook may have."""
+        return self.read()
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A file that was not used, why not, and whose it is, if that is known."""
+
+    origin: str
+    reason: str
+    student: str = ""
 
 
 @dataclass
 class Collected:
-    """What the inbox of one assignment holds."""
+    """What the inbox of one assignment holds.
+
+    `places` maps a platform to the name of each student's file or folder there.
+    """
 
     handed: dict[str, Handed] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)  # student -> what to know
     torn: set[str] = field(default_factory=set)  # students with two newest files
-    unknown: list[str] = field(default_factory=list)  # files of nobody in the roster
+    unused: list[Unused] = field(default_factory=list)
+    places: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
 
-    def add(self, new: Handed) -> None:
-        """Keep the newest of what a student handed in."""
-        old = self.handed.setdefault(new.student, new)
-        if new is old or new.content == old.content:
-            return
-        first, last = sorted((old, new), key=lambda handed: handed.when)
-        self.handed[new.student] = last
-        if first.when == last.when:
-            self.torn.add(new.student)
-        else:
-            self.torn.discard(new.student)
-        self.notes.setdefault(new.student, []).append(
-            f"handed in more than once: {last.origin} counts, {first.origin} does not"
-        )
+
+@dataclass(frozen=True)
+class _Found:
+    """A file, whose it is, and when it was handed in."""
+
+    member: Member
+    owner: Owner
+    when: float
+
+    @property
+    def student(self) -> str:
+        """The owner's id."""
+        return self.owner.student.id
 
 
 def collect(inbox: Path, students: dict[str, Student]) -> Collected:
     """Read one assignment's inbox: ``*.zip``, ``<id>.ipynb``, ``<id>/*.ipynb``."""
-    collected = Collected()
-    for path in sorted(inbox.iterdir()) if inbox.is_dir() else []:
-        if path.suffix == ".zip":
-            _collect_archive(path, students, collected)
-        elif path.is_dir():
-            for file in sorted(path.glob("*.ipynb")):
-                _collect_file(file, by_id(students, path.name), collected)
-        elif path.suffix == ".ipynb":
-            _collect_file(path, _owner(path.name, students), collected)
+    collected, found = Collected(), []
+    for source in sources(inbox):
+        found += _attributed(source, students, collected.unused)
+    found = sorted(_of_one_number(found, collected.unused), key=lambda file: file.when)
+    for file in found:
+        if file.owner.platform:
+            collected.places[file.owner.platform][file.student] = file.owner.place
+    handed = defaultdict(list)
+    for file in found:
+        if new := _handed(file, collected.unused):
+            handed[new.student].append(new)
+    for student, files in handed.items():
+        _settle(student, files, collected)
     return collected
 
 
-def _collect_file(path: Path, student: Student | None, collected: Collected) -> None:
-    if student is None or path.is_symlink():
-        collected.unknown.append(path.name)
-        return
-    with open(path, "rb") as file:
-        content = file.read(LARGEST + 1)
-    collected.add(Handed(student.id, content, path.stat().st_mtime, path.name))
+def _attributed(
+    source: Source, students: dict[str, Student], unused: list[Unused]
+) -> Iterator[_Found]:
+    """The files of a source with an owner; the others are listed."""
+    if source.problem:
+        unused.append(Unused(source.name, source.problem))
+    unused += [Unused(m.origin, m.problem) for m in source.members if m.problem]
+    usable = [member for member in source.members if not member.problem]
+    owned = list(zip(usable, owners([m.parts for m in usable], students), strict=True))
+    packed = max((member.when for member, owner in owned if owner.platform), default=0.0)
+    notebooks = Counter()
+    for member, owner in owned:
+        if owner.student is None:
+            unused.append(Unused(member.origin, _reason(member, owner.problem)))
+            continue
+        notebooks[owner.student.id] += member.suffix == ".ipynb"
+        if notebooks[owner.student.id] > NOTEBOOKS:
+            unused.append(Unused(member.origin, TOO_MANY))
+            continue
+        yield _Found(member, owner, packed if owner.platform else member.when)
 
 
-def _collect_archive(path: Path, students: dict[str, Student], collected: Collected) -> None:
+def _of_one_number(found: list[_Found], unused: list[Unused]) -> Iterator[_Found]:
+    """The files but those of a name that came with more than one number."""
+    numbers = defaultdict(set)
+    for file in found:
+        if file.owner.claimed:
+            numbers[file.owner.platform, file.student].add(file.owner.claimed)
+    for file in found:
+        if file.owner.claimed and len(numbers[file.owner.platform, file.student]) > 1:
+            unused.append(Unused(file.member.origin, SEVERAL))
+        else:
+            yield file
+
+
+def _handed(file: _Found, unused: list[Unused]) -> Handed | None:
+    """The notebook that a student handed in; nothing, and a line, if it is none."""
+    member = file.member
+    if member.suffix != ".ipynb":
+        unused.append(Unused(member.origin, _reason(member), file.student))
+        return None
     try:
-        for name, when, content in _members(path):
-            if (student := _owner(name, students)) is None:
-                collected.unknown.append(f"{path.name}: {name}")
-            else:
-                collected.add(Handed(student.id, content, when, f"{path.name}: {name}"))
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
-        collected.unknown.append(f"{path.name}: cannot be read as a zip archive ({error})")
+        content = member.read()
+    except PermissionError as error:
+        unused.append(Unused(member.origin, f"cannot be read ({error.strerror})"))
+        return None
+    except Exception:  # whatever a damaged archive does to its reader
+        unused.append(Unused(member.origin, UNREAD))
+        return None
+    return Handed(file.student, member.read, digest(content), file.when, member.origin)
 
 
-def _members(path: Path) -> Iterator[tuple[str, float, bytes]]:
-    """Notebooks in an archive: name, time, at most `LARGEST` + 1 bytes of content."""
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            if info.filename.endswith(".ipynb") and "__MACOSX" not in info.filename:
-                with archive.open(info) as file:
-                    yield info.filename, _seconds(info), file.read(LARGEST + 1)
+def _reason(member: Member, problem: str = "is no notebook (.ipynb)") -> str:
+    """Why a file was not used, and what may help."""
+    if member.suffix in (".zip", *UNREADABLE):
+        return "is an archive: unpack it into a folder <id>"
+    if member.suffix == ".ipynb":
+        return f"{problem}: name it <id>.ipynb"
+    if ".ipynb." in member.parts[-1].lower():
+        return "does not end in .ipynb; if it is a notebook, rename it"
+    return problem
 
 
-def _seconds(info: zipfile.ZipInfo) -> float:
-    try:
-        return datetime(*info.date_time).timestamp()
-    except ValueError:
-        return 0.0
-
-
-def _owner(name: str, students: dict[str, Student]) -> Student | None:
-    """Whose file this is, by its name in an archive or an inbox."""
-    if match := MOODLE.match(name):  # its numbers are of the assignment, not of the student
-        return by_name(students, match["name"]) or by_lms_id(students, match["lms"])
-    base = name.rsplit("/", 1)[-1]
-    if match := CANVAS.match(base):
-        return by_lms_id(students, match["lms"]) or by_name(students, match["name"])
-    folder = name.split("/", 1)[0] if "/" in name else ""
-    return by_id(students, folder) or by_id(students, base.removesuffix(".ipynb"))
+def _settle(student: str, files: list[Handed], collected: Collected) -> None:
+    """Let the newest file count, and note the others."""
+    files = sorted(files, key=lambda file: (file.when, file.origin))
+    last = files[-1]
+    others = [file for file in files if file.digest != last.digest]
+    collected.handed[student] = last
+    if any(file.when == last.when for file in others):
+        collected.torn.add(student)
+    if others:
+        collected.notes[student] = [
+            f"handed in more than once: {last.origin} counts, {other.origin} does not"
+            for other in others
+        ]

@@ -2,16 +2,20 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import interrupts
 from .check import check_master
 from .classroom import Classroom, ClassroomError
+from .collect import Collected
 from .feedback import write_feedback
 from .grade import Grader
 from .leaks import all_masters, find_leaks
+from .lms import write_imports, write_uploads
 from .marks import apply_marks, update_sheet
 from .masters import FOLDER, Master, MasterError, master_names, read_master
+from .members import is_empty, stray
 from .records import Status
 from .release import LeakError, release
 from .report import Row, results, write_overview, write_reports
@@ -47,56 +51,104 @@ def do_release(arguments: argparse.Namespace) -> int:
 
 def do_grade(arguments: argparse.Namespace) -> int:
     """Grade what is new, mark, report; 1 while a submission needs a look."""
-    room = Classroom(arguments.room)
-    with interrupts.deferred(), room.lock():
-        students = read_roster(room.roster)
-        names = arguments.assignments or room.assignments()
-        if not names:
-            raise ClassroomError(f"nothing was handed in: {room.folder / 'inbox'} is empty")
-        open_ends = [_grade(room, name, students, arguments) for name in names]
-        graded = [read_master(name, arguments.masters) for name in room.graded()]
-        write_overview(room, {m.name: results(room, m, students) for m in graded})
-    return bool(sum(open_ends))
+    room = Classroom(arguments.room.expanduser())
+    with interrupts.deferred():
+        students, masters = _class(room, arguments)
+        with room.lock():
+            open_ends = [_grade(room, master, students, arguments) for master in masters]
+            graded = [read_master(name, arguments.masters) for name in room.graded()]
+            write_overview(room, {m.name: results(room, m, students) for m in graded})
+    return bool(sum(open_ends) + _look(f"{path} {STRAY}" for path in stray(room.folder / "inbox")))
 
 
-def _grade(room: Classroom, name: str, students: dict[str, Student], arguments) -> int:
+def _class(
+    room: Classroom, arguments: argparse.Namespace
+) -> tuple[dict[str, Student], list[Master]]:
+    """The students and what to grade, before anything is made or changed."""
+    room.require()
+    students = read_roster(room.roster)
+    names = arguments.assignments or room.assignments()
+    masters = [read_master(name, arguments.masters) for name in names]
+    empty = [f"{room.inbox(name)} is empty" for name in names if is_empty(room.inbox(name))]
+    if len(empty) == len(names):
+        beside = [f"{path} {STRAY}" for path in stray(room.folder / "inbox")]
+        where = "; ".join(empty + beside) or f"{room.folder / 'inbox'} has no folder in it"
+        raise ClassroomError(f"nothing was handed in{_for(names)}: {where}")
+    _note(empty)
+    return students, [master for master in masters if not is_empty(room.inbox(master.name))]
+
+
+def _for(names: list[str]) -> str:
+    return f" for {', '.join(names)}" if names else ""
+
+
+STRAY = "lies beside the folders of the assignments: move it into one"
+
+
+def _grade(room: Classroom, master: Master, students: dict[str, Student], arguments) -> int:
     """Grade one assignment; return how many submissions need a look."""
     limits = Limits(cell_seconds=arguments.cell_seconds, seconds=arguments.seconds)
     sandboxed = not arguments.unsandboxed
-    master = read_master(name, arguments.masters)
     grader = Grader(room, master, limits, sandboxed, arguments.jobs)
-    collected, graded = grader.grade(students)
+    collected, new = grader.grade(students)
     interrupts.check()
     if not collected.handed:
-        raise ClassroomError(f"nothing was handed in for {name}: {room.inbox(name)} is empty")
+        print(f"{master.name}: nothing in the inbox can be graded")
+        return _looks([], collected)
     update_sheet(room, master, list(collected.handed))
-    apply_marks(room, master)
+    unplaced = apply_marks(room, master, students)
     rows = results(room, master, students)
     write_reports(room, master, rows)
-    _write_feedback(room, master, rows, all_masters(arguments.masters))
-    return _summary(name, graded, rows, collected.unknown)
+    left_out = write_imports(room.grades, master, rows)
+    _write_feedback(room, master, rows, collected, all_masters(arguments.masters))
+    _summary(master, new, rows)
+    _note(f"{room.marks(master.name)}: {line}" for line in unplaced)
+    _note(left_out)
+    return _looks(rows, collected)
 
 
-def _write_feedback(room: Classroom, master: Master, rows: list[Row], masters: list) -> None:
+def _write_feedback(
+    room: Classroom, master: Master, rows: list[Row], collected: Collected, masters: list
+) -> None:
     folder = room.grades / "feedback" / master.name
     write_feedback(folder, master, rows)
     if found := find_leaks([folder], masters):
         for file in {leak.file for leak in found}:
             file.unlink()
         raise LeakError("this feedback was removed:\n" + "\n".join(map(str, found)))
+    write_uploads(room.grades, master, rows, collected.places, folder)
 
 
-def _summary(name: str, graded: int, rows: list[Row], unknown: list[str]) -> int:
-    print(f"{name}: {graded} graded now")
+def _summary(master: Master, new: int, rows: list[Row]) -> None:
+    """How many submissions are new, and how many students have each status."""
+    print(f"{master.name}: {new} new {'submission' if new == 1 else 'submissions'}")
     for status in Status:
-        count = sum(row.status is status for row in rows)
-        print(f"  {count:4d} {status}")
-    looks = [row for row in rows if row.status not in FINE]
-    for row in looks:
-        print(f"  look: {row.student.id} {row.status}: {'; '.join(row.notes)}")
-    for file in unknown:
-        print(f"  look: {file} belongs to nobody in the roster")
-    return len(looks) + len(unknown)
+        print(f"  {sum(row.status is status for row in rows):4d} {status}")
+    print(f"  {len(rows):4d} in the roster")
+
+
+def _looks(rows: list[Row], collected: Collected) -> int:
+    """Print what a person should look at, then what is only good to know."""
+    extra = [file for file in collected.unused if file.student in collected.handed]
+    unused = [file for file in collected.unused if file.student not in collected.handed]
+    unfinished = [row for row in rows if row.status not in FINE]
+    count = _look(f"{r.student.id} {r.status}: {'; '.join(r.notes)}" for r in unfinished)
+    count += _look(f"{file.origin} {file.reason}" for file in unused)
+    _note(f"{file.origin} {file.reason}; {file.student} handed in one as well" for file in extra)
+    return count
+
+
+def _look(lines: Iterable[str]) -> int:
+    """Print what a person should look at; return how much it is."""
+    lines = list(lines)
+    for line in lines:
+        print(f"  look: {line}")
+    return len(lines)
+
+
+def _note(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"  note: {line}")
 
 
 def main() -> int:

@@ -72,7 +72,8 @@ class Grader:
         if handed.student in collected.torn and record.status is Status.GRADED:
             record.status = Status.NEEDS_A_PERSON
         record.write(self.room.record(self.master.name, handed.student))
-        return f"{handed.student}: {record.status}"
+        done = record.status is Status.GRADED  # but for answers, which a person marks
+        return f"{handed.student}: {'tests done' if done else record.status}"
 
     def _todo(self, collected: Collected) -> Iterator[tuple[Handed, str]]:
         """Submissions without a record of exactly this content and this master."""

@@ -5,10 +5,15 @@
 new submission changes an answer that had points, they move into `comment`, and the
 answer waits for a person again. Points given in nbgrader's formgrader count as well;
 where both exist, the sheet wins.
+
+A spreadsheet may save the sheet in its own way: with semicolons or tabs, with decimal
+commas, or with ``?`` for letters that it cannot write. It is kept in that way.
 """
 
 import csv
 import io
+import re
+from collections.abc import Collection
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
@@ -17,8 +22,12 @@ from nbgrader.api import Gradebook, MissingEntry
 
 from .blank import TEXT_STUB
 from .classroom import Classroom, ClassroomError
-from .files import as_text, from_text, write_whole
+from .files import as_text, digest, from_text, write_whole
 from .masters import Master, Part, in_points
+from .tables import Table, read_table
+
+LONGEST = 10_000  # characters of an answer in the sheet; a spreadsheet's cell holds 32,767
+NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+")
 
 
 @dataclass(frozen=True)
@@ -33,30 +42,38 @@ class Mark:
     answer: str
 
 
+COLUMNS = [field.name for field in fields(Mark)]
+
+
 def read_marks(path: Path) -> dict[tuple[str, str], Mark]:
     """The sheet's rows by (student, task); none if there is no sheet yet.
 
     Raises
     ------
     ClassroomError
-        If a column is missing, or points are no number from 0 to `out_of`.
+        If a column is missing, a row is there twice, or points are no number from 0 to
+        `out_of`.
     """
-    if not path.is_file():
-        return {}
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    names = [field.name for field in fields(Mark)]
-    if rows and (missing := set(names) - set(rows[0])):
+    table = _sheet(path)
+    if table.lines and (missing := set(COLUMNS) - set(table.header)):
         raise ClassroomError(f"{path} has lost its column {', '.join(sorted(missing))}")
-    marks = [Mark(**{name: from_text(row[name] or "") for name in names}) for row in rows]
-    for number, mark in enumerate(marks, start=2):
-        _check_points(mark, f"{path}, line {number}")
-    return {(mark.student, mark.task): mark for mark in marks}
+    marks: dict[tuple[str, str], Mark] = {}
+    for line in table.lines:
+        mark = Mark(**{name: from_text(line.values[name]) for name in COLUMNS})
+        _check_points(mark, line.where)
+        if (mark.student, mark.task) in marks:
+            raise ClassroomError(f"{line.where}: {mark.task} of {mark.student} is there twice")
+        marks[mark.student, mark.task] = mark
+    return marks
+
+
+def _sheet(path: Path) -> Table:
+    return read_table(path) if path.is_file() else Table(COLUMNS, [])
 
 
 def _check_points(mark: Mark, where: str) -> None:
     try:
-        valid = not mark.points.strip() or 0 <= float(mark.points) <= float(mark.out_of)
+        valid = not mark.points.strip() or _number(mark.points) <= _number(mark.out_of)
     except ValueError:
         valid = False
     if not valid:
@@ -64,6 +81,13 @@ def _check_points(mark: Mark, where: str) -> None:
             f"{where}: {mark.points!r} points for {mark.task} of {mark.student}; "
             f"write a number from 0 to {mark.out_of}, or nothing"
         )
+
+
+def _number(text: str) -> float:
+    """A number as people write it, with a decimal point or a decimal comma."""
+    if not NUMBER.fullmatch(text.strip()):
+        raise ValueError(f"{text!r} is no number")
+    return float(text.replace(",", "."))
 
 
 def update_sheet(room: Classroom, master: Master, students: list[str]) -> None:
@@ -74,21 +98,45 @@ def update_sheet(room: Classroom, master: Master, students: list[str]) -> None:
         for part, answer in _answers(room, master, student):
             new = Mark(student, part.task, "", f"{part.points:g}", "", answer)
             marks[student, part.task] = _merged(marks.get((student, part.task), new), new)
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(field.name for field in fields(Mark))
-    for _, mark in sorted(marks.items()):
-        writer.writerow(as_text(value) for value in astuple(mark))
-    write_whole(path, table.getvalue())
+    _write(path, marks, _sheet(path))
+
+
+def _write(path: Path, marks: dict[tuple[str, str], Mark], was: Table) -> None:
+    """Write the sheet as it was saved, columns that a person added included."""
+    added = [name for name in was.header if name and name not in COLUMNS]
+    rows = {
+        tuple(from_text(line.values[k]) for k in COLUMNS[:2]): line.values for line in was.lines
+    }
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=was.delimiter)
+    writer.writerow(COLUMNS + added)
+    for key, mark in sorted(marks.items()):
+        values = [as_text(value) for value in astuple(mark)]
+        writer.writerow(values + [rows.get(key, {}).get(name, "") for name in added])
+    write_whole(path, text.getvalue().encode("utf-8-sig" if was.marked else "utf-8"))
 
 
 def _merged(old: Mark, new: Mark) -> Mark:
-    if old.answer.split() == new.answer.split():
-        return replace(old, out_of=new.out_of)
+    if _same(old.answer, new.answer):
+        return replace(old, out_of=new.out_of, answer=new.answer)
     if not old.points.strip():
         return replace(new, comment=old.comment)
-    was = f"[{in_points(float(old.points))} for an earlier answer] "
+    was = f"[{in_points(_number(old.points))} for an earlier answer] "
     return replace(new, comment=was + old.comment)
+
+
+def _same(old: str, new: str) -> bool:
+    """Whether an answer is that of the sheet, spaces and unwritable letters aside."""
+    was, now = _units(old), _units(new)
+    return len(was) == len(now) and all(
+        unit == other or (unit == ord("?") and other > 127)
+        for unit, other in zip(was, now, strict=True)
+    )
+
+
+def _units(text: str) -> memoryview:
+    """The text in the pieces that a spreadsheet replaces one by one: UTF-16."""
+    return memoryview(" ".join(text.split()).encode("utf-16-le", "replace")).cast("H")
 
 
 def _answers(room: Classroom, master: Master, student: str) -> list[tuple[Part, str]]:
@@ -99,22 +147,43 @@ def _answers(room: Classroom, master: Master, student: str) -> list[tuple[Part, 
     cells = nbformat.read(path, as_version=4).cells
     text = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell.source for cell in cells}
     found = [(p, text.get(p.grade_id, TEXT_STUB)) for p in master.parts if p.role == "answer"]
-    return [(part, answer) for part, answer in found if answer != TEXT_STUB]
+    return [(part, _shown(answer)) for part, answer in found if answer != TEXT_STUB]
 
 
-def apply_marks(room: Classroom, master: Master) -> None:
-    """Enter the sheet's points and comments into the grade book."""
-    marks = read_marks(room.marks(master.name))
+def _shown(answer: str) -> str:
+    """An answer as a cell of a spreadsheet can hold it."""
+    if len(answer) <= LONGEST:
+        return answer
+    return (
+        f"{answer[:LONGEST]}\n[cut: {len(answer):,} characters in all, the rest is in "
+        f"work/submitted; {digest(answer)[:8]}]"
+    )
+
+
+def apply_marks(room: Classroom, master: Master, students: Collection[str]) -> list[str]:
+    """Enter the sheet's points and comments into the grade book.
+
+    Returns
+    -------
+    unplaced
+        A line for each row with points that belongs to no answer of these students.
+    """
+    marks, unplaced = read_marks(room.marks(master.name)), []
     with Gradebook(room.gradebook, "snn") as book:
         for mark in marks.values():
+            if mark.points.strip() and mark.student not in students:
+                unplaced.append(f"{mark.student} is not in the roster")
             place = f"{mark.task}_answer", master.name, master.name, mark.student
             try:
                 grade, comment = book.find_grade(*place), book.find_comment(*place)
             except MissingEntry:
+                if mark.points.strip() and mark.student in students:
+                    unplaced.append(f"{mark.student} handed in no answer to {mark.task}")
                 continue
             if mark.comment or mark.points.strip():
                 comment.manual_comment = mark.comment
             if mark.points.strip():
-                grade.manual_score = float(mark.points)
+                grade.manual_score = _number(mark.points)
                 grade.needs_manual_grade = False
         book.db.commit()
+    return unplaced

@@ -1,16 +1,11 @@
-"""Grades for people and for learning platforms.
+"""Grades for people; `lms` makes of them what learning platforms import.
 
 ``<assignment>-grades.csv``
     A row a student: status, score, seconds, memory, notes.
 ``<assignment>-tasks.csv``
     A row a student, a column a test or answer.
-``<assignment>-canvas.csv``, ``<assignment>-moodle.csv``
-    As their import pages take them; Moodle asks to map `Email address` to the user.
 ``grades.csv``
     All assignments: a row a student, a column an assignment.
-
-A student of whom no grade is certain has an empty grade in the two last, so that an
-import cannot overwrite one.
 """
 
 import csv
@@ -93,12 +88,9 @@ def _comment(book: Gradebook, *place: str) -> str:
 
 
 def write_reports(room: Classroom, master: Master, rows: list[Row]) -> None:
-    """Write all four tables of one assignment."""
-    folder = room.grades
-    _write_table(folder / f"{master.name}-grades.csv", _grades(master, rows))
-    _write_table(folder / f"{master.name}-tasks.csv", _tasks(rows))
-    _write_table(folder / f"{master.name}-canvas.csv", _canvas(master, rows))
-    _write_table(folder / f"{master.name}-moodle.csv", _moodle(master, rows))
+    """Write both tables of one assignment."""
+    write_table(room.grades / f"{master.name}-grades.csv", _grades(master, rows))
+    write_table(room.grades / f"{master.name}-tasks.csv", _tasks(rows))
 
 
 def _grades(master: Master, rows: list[Row]) -> list[list]:
@@ -127,33 +119,17 @@ def write_overview(room: Classroom, tables: dict[str, list[Row]]) -> None:
     table = [["id", "last_name", "first_name", *tables]]
     for rows in zip(*tables.values(), strict=True):
         s = rows[0].student
-        table.append([s.id, s.last_name, s.first_name, *(_certain(r) or r.status for r in rows)])
-    _write_table(room.grades / "grades.csv", table)
+        table.append([s.id, s.last_name, s.first_name, *(certain(r) or r.status for r in rows)])
+    write_table(room.grades / "grades.csv", table)
 
 
-def _certain(row: Row) -> str:
+def certain(row: Row) -> str:
+    """The score of a graded submission; empty while it may change."""
     return f"{row.score:g}" if row.status is Status.GRADED else ""
 
 
-def _canvas(master: Master, rows: list[Row]) -> list[list]:
-    table = [["Student", "ID", "SIS User ID", "SIS Login ID", "Section", master.name]]
-    table.append(["    Points Possible", "", "", "", "", f"{master.points:g}"])
-    for row in rows:
-        s = row.student
-        name = f"{s.last_name}, {s.first_name}"
-        table.append([name, s.lms_user_id, s.id, s.email, "", _certain(row)])
-    return table
-
-
-def _moodle(master: Master, rows: list[Row]) -> list[list]:
-    table = [["First name", "Last name", "ID number", "Email address", master.name]]
-    for row in rows:
-        s = row.student
-        table.append([s.first_name, s.last_name, s.id, s.email, _certain(row)])
-    return table
-
-
-def _write_table(path: Path, table: list[list]) -> None:
+def write_table(path: Path, table: list[list]) -> None:
+    """Write a table as CSV that no spreadsheet takes for formulas."""
     text = io.StringIO()
     csv.writer(text).writerows([as_text(value) for value in row] for row in table)
     write_whole(path, text.getvalue())

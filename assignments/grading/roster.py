@@ -1,16 +1,27 @@
-"""Who is in the class: one CSV file, as nbgrader and every LMS can write it."""
+"""Who is in the class: a table of our own, or the export of Canvas' or Moodle's grades.
 
-import csv
+Which of the three it is, its header tells. Canvas writes ``Student, ID, SIS User ID, SIS
+Login ID, Section`` whatever its language, a row *Points Possible*, perhaps a row about
+hidden assignments, and a *Test Student* (``lib/gradebook_exporter.rb`` in
+instructure/canvas-lms). Moodle writes ``First name, Last name, ID number, ..., Email
+address`` in the language of who exports (``grade/export/lib.php`` in moodle/moodle).
+"""
+
 import re
 import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from .classroom import ClassroomError
+from .files import CONTROL
+from .tables import Line, Table, read_table
 
 COLUMNS = ["id", "first_name", "last_name", "email", "lms_user_id"]
-VALID_ID = re.compile(r"[\w@][\w@.-]*")
+VALID_ID = re.compile(r"[\w@][\w@.+'-]{0,99}")
+NUMBER = re.compile(r"[1-9][0-9]*")
+TEST_STUDENT = "Student, Test"
 
 
 @dataclass(frozen=True)
@@ -35,33 +46,110 @@ def read_roster(path: Path) -> dict[str, Student]:
     Raises
     ------
     ClassroomError
-        If the file is missing or empty, a column `id` is missing, or an id is
-        repeated or cannot name a folder.
+        If the file is missing or empty, its columns are those of no roster, or an id or
+        a number is repeated or cannot be one.
     """
     if not path.is_file():
-        raise ClassroomError(f"{path} is missing: a CSV file with columns {', '.join(COLUMNS)}")
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
+        raise ClassroomError(
+            f"{path} is missing: a CSV file with columns {', '.join(COLUMNS)}, "
+            "or the export of Canvas' or Moodle's grades under this name"
+        )
+    table = read_table(path)
+    read = _reader(table, path)
+    found = [(line.where, _clean(student)) for line in table.lines if (student := read(line))]
+    if not found:
         raise ClassroomError(f"{path} lists no student")
-    if "id" not in rows[0]:
-        raise ClassroomError(f"{path} has no column 'id'; it needs {', '.join(COLUMNS)}")
     students: dict[str, Student] = {}
-    for number, row in enumerate(rows, start=2):
-        student = _student(row, f"{path}, line {number}")
-        if student.id in students:
-            raise ClassroomError(f"{path}, line {number}: {student.id!r} is there twice")
+    for where, student in found:
+        _check(student, students, where)
         students[student.id] = student
     return students
 
 
-def _student(row: dict[str, str], where: str) -> Student:
-    values = {c: unicodedata.normalize("NFC", (row.get(c) or "").strip()) for c in COLUMNS}
-    if not VALID_ID.fullmatch(values["id"]):
+def _reader(table: Table, path: Path) -> Callable[[Line], Student | None]:
+    """What makes a student of a row of this table."""
+    names = set(table.header)
+    if {"ID", "Section"} <= names and names & {"Student", "LastName"}:
+        return _canvas_student
+    if "id" in {_own(name) for name in names}:
+        return _own_student
+    if "First name" in names and names & {"Last name", "Surname"}:
+        return _moodle_student
+    raise ClassroomError(
+        f"{path} has no column 'id'; it needs {', '.join(COLUMNS)}, or the columns of Canvas' "
+        "export (Student, ID, ..., Section) or of Moodle's, made with Moodle in English "
+        f"(First name, Last name, ..., Email address). It has: {', '.join(table.header)}"
+    )
+
+
+def _own(name: str) -> str:
+    return name.lower().replace(" ", "_")
+
+
+def _own_student(line: Line) -> Student:
+    values = {_own(name): value for name, value in line.values.items()}
+    return Student(**{column: values.get(column, "") for column in COLUMNS})
+
+
+def _canvas_student(line: Line) -> Student | None:
+    """The student of a row; nothing for rows about assignments, and for *Test Student*."""
+    value = {name: text.strip() for name, text in line.values.items()}
+    last, _, first = value.get("Student", "").partition(", ")
+    last, first = value.get("LastName", last), value.get("FirstName", first)
+    if not value["ID"] and ("Points Possible" in last or not last):
+        return None
+    if f"{last}, {first}" == TEST_STUDENT:
+        return None
+    if not NUMBER.fullmatch(value["ID"]):
         raise ClassroomError(
-            f"{where}: id {values['id']!r} must be letters, digits and . _ - @, as folders have it"
+            f"{line.where}: ID {value['ID']!r} is no number of Canvas; "
+            "take the export as downloaded, a spreadsheet shortens long numbers"
         )
+    login = value.get("SIS Login ID", "")
+    email = login if "@" in login else ""
+    return Student(_first_valid(login, value["ID"]), first, last, email, value["ID"])
+
+
+def _moodle_student(line: Line) -> Student:
+    value = {name: text.strip() for name, text in line.values.items()}
+    last = value.get("Last name", value.get("Surname", ""))
+    email = value.get("Email address", "")
+    names = value.get("Username", ""), email, value.get("ID number", "")
+    return Student(_first_valid(*names), value["First name"], last, email)
+
+
+def _first_valid(*names: str) -> str:
+    """The first that can be an id; the first of all if none can, for the message."""
+    return next((name for name in names if VALID_ID.fullmatch(name)), names[0])
+
+
+def _clean(student: Student) -> Student:
+    """The values without space around them and control characters, in one Unicode form."""
+    values = {
+        name: CONTROL.sub("", unicodedata.normalize("NFC", value)).strip()
+        for name, value in asdict(student).items()
+    }
     return Student(**values)
+
+
+def _check(student: Student, others: dict[str, Student], where: str) -> None:
+    """Refuse an id that cannot name a folder, and what two students share."""
+    if not VALID_ID.fullmatch(student.id):
+        raise ClassroomError(
+            f"{where}: id {student.id!r} must be letters, digits and . _ - + ' @, "
+            "because it names folders"
+        )
+    if student.id.casefold() in {other.casefold() for other in others}:
+        raise ClassroomError(f"{where}: {student.id!r} is there twice")
+    if student.lms_user_id and not NUMBER.fullmatch(student.lms_user_id):
+        raise ClassroomError(
+            f"{where}: lms_user_id {student.lms_user_id!r} must be Canvas's number of the "
+            "student, or empty"
+        )
+    if other := by_lms_id(others, student.lms_user_id):
+        raise ClassroomError(
+            f"{where}: {student.id!r} has the lms_user_id of {other.id!r}; correct one of them"
+        )
 
 
 def by_id(students: dict[str, Student], text: str) -> Student | None:
@@ -71,20 +159,22 @@ def by_id(students: dict[str, Student], text: str) -> Student | None:
 
 
 def by_lms_id(students: dict[str, Student], text: str) -> Student | None:
-    """The student whom the LMS knows by this number."""
+    """The student whom Canvas knows by this number."""
     return _only(s for s in students.values() if text and s.lms_user_id == text)
 
 
-def by_name(students: dict[str, Student], text: str) -> Student | None:
+def by_name(students: Iterable[Student], text: str) -> Student | None:
     """The one student of this name, in either order, spaces, accents and case aside."""
     wanted = _letters(text)
     return _only(
         s
-        for s in students.values()
-        if wanted in (_letters(s.first_name + s.last_name), _letters(s.last_name + s.first_name))
+        for s in students
+        if wanted
+        and wanted in (_letters(s.first_name + s.last_name), _letters(s.last_name + s.first_name))
     )
 
 
+@cache
 def _letters(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).casefold()
     return "".join(c for c in plain if c.isalnum())

@@ -228,7 +228,7 @@ def outcome(template: Path, folder: Path, moment: Callable[[], None]) -> dict:
     again = run(folder, lambda: None)
     return found | {
         "again": again,
-        "graded again": (folder / "stdout").read_text().partition(" graded now")[0][-1],
+        "graded again": (folder / "stdout").read_text().partition(" new submission")[0][-1],
         "changed": [path.stem for path, text in kept.items() if path.read_bytes() != text],
         "grades": (folder / "grades" / f"{NAME}-grades.csv").read_text(),
     }

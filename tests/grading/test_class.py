@@ -34,7 +34,7 @@ def deserved(school):
 def test_the_batch_finishes_and_asks_for_a_look(school):
     assert school.run.returncode == 1, school.run.stderr
     assert len(school.rows()) == len(school.submissions)
-    assert f"{len(school.submissions)} graded now" in school.run.stdout
+    assert f"{len(school.submissions)} new submissions" in school.run.stdout
 
 
 def test_every_student_gets_exactly_what_they_deserve(school, deserved):
@@ -76,5 +76,5 @@ def test_stopped_ones_say_why(school):
 def test_a_second_run_grades_nothing_and_changes_no_grade(school):
     before = school.rows()
     again = school.grade()
-    assert f"{NAME}: 0 graded now" in again.stdout, again.stderr
+    assert f"{NAME}: 0 new submissions" in again.stdout, again.stderr
     assert school.rows() == before

@@ -3,11 +3,12 @@
 import os
 import unicodedata
 import zipfile
+from dataclasses import replace
 
 import pytest
-from grading.classroom import ClassroomError
-from grading.collect import LARGEST, collect
-from grading.roster import Student, read_roster
+from grading.collect import LARGEST, NOTEBOOKS, collect
+from grading.members import DEEPEST, MOST
+from grading.roster import Student
 
 ANNA = Student("anna", "Anna", "Ek", "anna@school.example", "501")
 ZOE = Student("zoë.ł", "Zoë", "Łukasz Żuk", "zoe@school.example", "502")
@@ -25,6 +26,13 @@ def archive(path, members, when=(2026, 3, 1, 12, 0, 0)):
     with zipfile.ZipFile(path, "a") as file:
         for name, content in members.items():
             file.writestr(zipfile.ZipInfo(name, when), content)
+
+
+NOBODY = "belongs to nobody in the roster"
+
+
+def unused(collected) -> dict[str, str]:
+    return {file.origin: file.reason for file in collected.unused}
 
 
 def test_canvas_archive_by_user_number_or_name(inbox):
@@ -56,11 +64,11 @@ def test_strangers_are_named_and_not_graded(inbox):
     archive(inbox / "a.zip", {"../../anna_evil/x.ipynb": b"{}", "nobody_1_2_x.ipynb": b"{}"})
     collected = collect(inbox, STUDENTS)
     assert not collected.handed
-    assert sorted(collected.unknown) == [
-        "a.zip: ../../anna_evil/x.ipynb",
-        "a.zip: nobody_1_2_x.ipynb",
-        "mallory.ipynb",
-    ]
+    assert unused(collected) == {
+        "a.zip: ../../anna_evil/x.ipynb": "has a path that leads out of its archive",
+        "a.zip: nobody_1_2_x.ipynb": f"{NOBODY}: name it <id>.ipynb",
+        "mallory.ipynb": f"{NOBODY}: name it <id>.ipynb",
+    }
 
 
 def test_the_newest_of_two_submissions_counts_and_the_other_is_named(inbox):
@@ -84,11 +92,6 @@ def test_the_same_file_twice_is_one_submission(inbox):
     assert not collected.notes
 
 
-def test_a_broken_archive_is_named(inbox):
-    (inbox / "broken.zip").write_bytes(b"PK not really")
-    assert "broken.zip: cannot be read" in collect(inbox, STUDENTS).unknown[0]
-
-
 def test_a_huge_file_is_not_read_to_its_end(inbox):
     with open(inbox / "anna.ipynb", "wb") as file:
         file.truncate(LARGEST * 10)
@@ -105,32 +108,346 @@ def test_an_inbox_that_does_not_exist_is_empty(tmp_path):
     assert not collect(tmp_path / "none", STUDENTS).handed
 
 
-HEAD = "id,first_name,last_name,email,lms_user_id\n"
+# -- whose it is -------------------------------------------------------------------------
+
+MALLORY = Student("mallory", "Mallory", "Mo", "m@school.example", "666")
+CLASS = STUDENTS | {"mallory": MALLORY}
+CANVAS, MOODLE = "ekanna_501_9001_x.ipynb", "Anna Ek_7_assignsubmission_file_/x.ipynb"
+OTHERS = {
+    "canvas": ["zo_LATE_502_9003_z-1.ipynb", "zo_502_text.html"],
+    "moodle": ["Zoë Łukasz Żuk_9_assignsubmission_file/y/z.ipynb"],
+    "": [],
+}
 
 
-def test_roster_with_names_in_any_script(tmp_path):
-    path = tmp_path / "roster.csv"
-    path.write_text("\ufeff" + HEAD + "søren,Søren,Ødegård,s@x,1\n李,雷,李,l@x,2\n", "utf-8")
-    assert [s.name for s in read_roster(path).values()] == ["Søren Ødegård", "雷 李"]
+def owner(inbox, name, others="", students=CLASS) -> str:
+    """Who gets the file of this name in an archive, with others of a platform."""
+    archive(inbox / "a.zip", {name: b"this"} | dict.fromkeys(OTHERS[others], b"other"))
+    handed = collect(inbox, students).handed.values()
+    return "".join(file.student for file in handed if file.content == b"this")
+
+
+@pytest.mark.parametrize("others", ["", "canvas"])
+@pytest.mark.parametrize(
+    ("name", "student"),
+    [
+        (CANVAS, "anna"),
+        ("anything_501_9001_x.ipynb", "anna"),
+        ("ekanna_501_9001_2026_11_29_x.ipynb", "anna"),
+        ("ekanna_501_9005_ekanna_501_9001_x.ipynb", "anna"),
+        # file names, which students choose
+        ("mallorymo_666_9002_501_9001_x.ipynb", ""),
+        ("mallorymo_666_9002_ekanna_501_9001_x.ipynb", ""),
+        ("stranger_999_9002_ekanna_501_9001_x.ipynb", ""),
+        ("mallorymo_666_9002_Anna Ek_7_assignsubmission_file_x.ipynb", "mallory"),
+        ("mallorymo_666_9002_anna.ipynb", "mallory"),
+        # their own names, from which Canvas takes away only a part of what is misleading
+        ("ekanna_501_666_9002_x.ipynb", ""),
+        ("ekanna_501_77_666_9002_x.ipynb", ""),
+        ("501_666_9002_x.ipynb", "mallory"),
+        ("_666_9002_x.ipynb", "mallory"),
+        # Moodle's numbers are of another kind
+        ("anon_a1b2c_9001_x.ipynb", ""),
+        ("anon_99999_9001_x.ipynb", ""),
+    ],
+)
+def test_a_canvas_name_counts_for_its_number_or_for_nobody(inbox, name, student, others):
+    assert owner(inbox, name, others) == student
+
+
+@pytest.mark.parametrize("others", ["", "moodle"])
+@pytest.mark.parametrize(
+    ("name", "student"),
+    [
+        (MOODLE, "anna"),
+        ("Anna Ek_7_assignsubmission_file/x.ipynb", "anna"),
+        ("Anna Ek_7_assignsubmission_file_x.IPYNB", "anna"),
+        ("Ek Anna_501_assignsubmission_file/deep/er/x.ipynb", "anna"),
+        ("Stranger_501_assignsubmission_file_/x.ipynb", ""),
+        ("Stranger_501_assignsubmission_file_/anna.ipynb", ""),
+        ("Stranger_8_assignsubmission_file_/Anna Ek_7_assignsubmission_file_/x.ipynb", ""),
+        ("_8_assignsubmission_file_/Anna Ek_7_assignsubmission_file_/x.ipynb", ""),
+        ("Participant_501_assignsubmission_file_/x.ipynb", ""),
+    ],
+)
+def test_a_moodle_name_counts_for_the_name_and_never_by_its_number(inbox, name, student, others):
+    assert owner(inbox, name, others) == student
+
+
+def test_a_name_that_fits_both_is_decided_by_the_whole_archive_or_by_nobody(inbox):
+    both = "Mallory Mo_9_assignsubmission_file_ekanna_501_9001_x.ipynb"
+    assert owner(inbox, both) == ""
+    assert list(unused(collect(inbox, CLASS)).values()) == [
+        "has a name like those of Canvas and like those of Moodle: name it <id>.ipynb"
+    ]
+    (inbox / "a.zip").unlink()
+    assert owner(inbox, both, "moodle") == "mallory"
+
+
+@pytest.mark.parametrize("wrapper", ["", "./", "submissions/", "a_1_2_b/deeper/", "mo_7_8_x/"])
+@pytest.mark.parametrize("name", [CANVAS, MOODLE, "anna.ipynb", "ANNA/x.ipynb"])
+@pytest.mark.parametrize("packed", [True, False])
+def test_folders_on_top_do_not_matter(inbox, wrapper, name, packed):
+    if packed:
+        archive(inbox / "week 1 (2).ZIP", {f"{wrapper}{name}": b"", "__MACOSX/._x": b""})
+    else:
+        (inbox / wrapper / name).parent.mkdir(parents=True, exist_ok=True)
+        (inbox / wrapper / name).write_bytes(b"")
+        (inbox / wrapper / ".DS_Store").write_bytes(b"")
+    collected = collect(inbox, CLASS)
+    assert set(collected.handed) == {"anna"}
+    assert not collected.unused
+
+
+def test_an_archive_of_both_platforms_and_neither(inbox):
+    mixed = {CANVAS: b"1", "Mallory Mo_9_assignsubmission_file/y.ipynb": b"2", "zoë.ł.ipynb": b"3"}
+    archive(inbox / "a.zip", mixed)
+    handed = collect(inbox, CLASS).handed
+    assert {s: file.content for s, file in handed.items()} == {
+        "anna": b"1",
+        "mallory": b"2",
+        "zoë.ł": b"3",
+    }
+
+
+def test_of_two_people_with_one_name_only_a_number_tells(inbox):
+    twins = {s.id: s for s in (ANNA, Student("anna2", "Anna", "Ek", "", "503"))}
+    names = ["Anna Ek_7_assignsubmission_file_/x.ipynb", "Anna Ek_8_assignsubmission_file_/x.ipynb"]
+    archive(inbox / "moodle.zip", dict.fromkeys(names, b"{}"))
+    assert not collect(inbox, twins).handed
+    archive(inbox / "canvas.zip", {"ekanna_503_9001_x.ipynb": b"", CANVAS: b"{}"})
+    assert set(collect(inbox, twins).handed) == {"anna", "anna2"}
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    "names",
     [
-        (HEAD, "lists no student"),
-        ("name,email\nanna,a@x\n", "no column 'id'"),
-        (HEAD + "anna,,,,\nanna,,,,\n", "line 3: 'anna' is there twice"),
-        (HEAD + "../anna,,,,\n", "line 2: id '../anna' must be letters"),
-        (HEAD + "*,,,,\n", "line 2: id"),
-        (HEAD + ",Anna,Ek,,\n", "line 2: id ''"),
+        ["Anna Ek_7_assignsubmission_file_/x.ipynb", "Anna Ek_9_assignsubmission_file_/x.ipynb"],
+        ["ekanna_7_9001_x.ipynb", "ek-anna_9_9002_x.ipynb"],
     ],
 )
-def test_a_roster_that_cannot_be_used_says_why(tmp_path, text, message):
-    (tmp_path / "roster.csv").write_text(text)
-    with pytest.raises(ClassroomError, match=message.replace("*", r"\*")):
-        read_roster(tmp_path / "roster.csv")
+def test_a_name_taken_by_another_counts_for_neither(inbox, names):
+    unnumbered = {s.id: replace(s, lms_user_id="") for s in CLASS.values()}
+    archive(inbox / "a.zip", {names[0]: b"1"})
+    assert collect(inbox, unnumbered).handed["anna"].content == b"1"
+    archive(inbox / "b.zip", {names[1]: b"2"})
+    collected = collect(inbox, unnumbered)
+    assert not collected.handed
+    assert set(unused(collected).values()) == {"might be of more than one student"}
 
 
-def test_no_roster(tmp_path):
-    with pytest.raises(ClassroomError, match="is missing: a CSV file with columns id"):
-        read_roster(tmp_path / "roster.csv")
+def test_who_has_a_number_is_not_found_by_name(inbox):
+    assert owner(inbox, "ekanna_999_9001_x.ipynb") == ""
+
+
+def test_a_student_without_a_name_is_not_found_by_an_empty_one(inbox):
+    alone = {"anna": Student("anna")}
+    archive(inbox / "a.zip", {"_7_assignsubmission_file_/x.ipynb": b"", "—_8_9_x.ipynb": b""})
+    assert not collect(inbox, alone).handed
+
+
+# -- which one counts --------------------------------------------------------------------
+
+
+def test_two_of_one_platform_archive_are_for_a_person_whatever_their_times(inbox):
+    archive(inbox / "a.zip", {CANVAS: b"this"}, (2026, 3, 1, 12, 0, 0))
+    archive(inbox / "a.zip", {"ekanna_501_9002_y.ipynb": b"that"}, (2026, 3, 1, 12, 0, 2))
+    assert collect(inbox, CLASS).torn == {"anna"}
+    (inbox / "anna.ipynb").write_bytes(b"that")  # as the instructor decides
+    collected = collect(inbox, CLASS)
+    assert not collected.torn
+    assert collected.handed["anna"].origin == "anna.ipynb"
+
+
+def test_two_of_one_name_are_two(inbox):
+    archive(inbox / "a.zip", {CANVAS: b"this"})
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        archive(inbox / "a.zip", {CANVAS: b"that"})
+    assert collect(inbox, CLASS).torn == {"anna"}
+    for number, name in enumerate(["anna.ipynb", "ANNA.ipynb"]):
+        (inbox / name).write_bytes(name.encode())
+        os.utime(inbox / name, (2_000_000_000 + number,) * 2)
+    collected = collect(inbox, CLASS)
+    assert collected.handed["anna"].origin == "ANNA.ipynb"
+    assert len(collected.notes["anna"]) == 3
+
+
+def test_an_older_third_file_does_not_settle_what_two_newest_are(inbox):
+    for name, content, when in [("1", b"this", 9), ("2", b"that", 9), ("3", b"old", 1)]:
+        path = inbox / "anna" / f"{name}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        os.utime(path, (when, when))
+    assert collect(inbox, CLASS).torn == {"anna"}
+
+
+def test_a_server_whose_clock_is_ahead_does_not_win_for_ever(inbox):
+    archive(inbox / "a.zip", {CANVAS: b"first"}, (2100, 1, 1, 0, 0, 0))
+    (inbox / "anna.ipynb").write_bytes(b"repaired")
+    os.utime(inbox / "a.zip", (1_000_000_000, 1_000_000_000))
+    assert collect(inbox, CLASS).handed["anna"].content == b"repaired"
+
+
+# -- what is not used is listed ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("anna.pdf", "is no notebook (.ipynb)"),
+        ("anna/work.pdf", "is no notebook (.ipynb)"),
+        ("anna.ipynb.txt", "does not end in .ipynb; if it is a notebook, rename it"),
+        ("submissions.rar", "is an archive: unpack it into a folder <id>"),
+        ("anna/work.zip", "is an archive: unpack it into a folder <id>"),
+        ("unknown/anna.ipynb", None),
+        ("unknown.ipynb", f"{NOBODY}: name it <id>.ipynb"),
+        ("unknown/x.pdf", NOBODY),
+    ],
+)
+def test_every_loose_file_that_is_not_used_is_listed(inbox, name, reason):
+    (inbox / name).parent.mkdir(exist_ok=True)
+    (inbox / name).write_bytes(b"")
+    assert unused(collect(inbox, CLASS)) == ({name: reason} if reason else {})
+
+
+def test_who_handed_in_a_pdf_as_well_is_known(inbox):
+    archive(inbox / "a.zip", {CANVAS: b"", "ekanna_501_9002_plot.pdf": b""})
+    (extra,) = collect(inbox, CLASS).unused
+    assert (extra.origin, extra.student) == ("a.zip: ekanna_501_9002_plot.pdf", "anna")
+
+
+def test_what_is_no_file_is_listed(inbox, tmp_path):
+    (inbox / "anna").mkdir()
+    os.mkfifo(inbox / "mallory.ipynb")
+    os.symlink(tmp_path, inbox / "loop")
+    os.symlink(inbox / "missing", inbox / "b.zip")
+    (inbox / "zoë.ł").mkdir()
+    os.symlink("/etc/passwd", inbox / "zoë.ł" / "x.ipynb")
+    link = "is a link, which is not followed"
+    assert unused(collect(inbox, CLASS)) == {
+        "anna": "is an empty folder",
+        "mallory.ipynb": "is no regular file",
+        "loop": link,
+        "b.zip": link,
+        "zoë.ł/x.ipynb": link,
+    }
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("name", ["anna.ipynb", "a.zip"])
+def test_what_may_not_be_read_is_named(inbox, name):
+    (inbox / name).touch(mode=0)
+    assert unused(collect(inbox, CLASS)) == {name: "cannot be read (Permission denied)"}
+
+
+def test_folders_without_end_are_named_and_end(inbox):
+    deep = inbox / "anna"
+    for _ in range(DEEPEST + 1):
+        deep = deep / "d"
+    deep.mkdir(parents=True)
+    (inbox / "mallory").mkdir()
+    (inbox / "mallory" / "x.ipynb").write_bytes(b"")
+    collected = collect(inbox, CLASS)
+    assert set(collected.handed) == {"mallory"}
+    assert unused(collected) == {"anna": "has more than 10 folders in folders"}
+
+
+def test_names_cannot_move_the_cursor_or_turn_the_line(inbox):
+    (inbox / "\x1b[2Jx\n\u202ey.ipynb").write_bytes(b"")
+    (inbox / os.fsdecode(b"\xff.ipynb")).write_bytes(b"")
+    archive(inbox / "a.zip", {"x" * 300 + ".ipynb": b""})
+    origins = list(unused(collect(inbox, CLASS)))
+    assert all(origin.isprintable() and len(origin) < 220 for origin in origins)
+    assert len(origins) == 3
+
+
+# -- archives that are not what they should be -------------------------------------------
+
+
+def damage(path, found: bytes, change: bytes) -> None:
+    content = path.read_bytes()
+    assert content.count(found) >= 1
+    path.write_bytes(content.replace(found, change))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def encrypt(path):
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("change", "origin", "reason"),
+    [
+        (lambda path: path.write_bytes(b"PK not really"), "", "is damaged, or no zip archive"),
+        (lambda path: path.write_bytes(b""), "", "is damaged, or no zip archive"),
+        (cut, "", "is damaged, or no zip archive"),
+        (encrypt, "", "is encrypted: unpack it"),
+        (lambda path: damage(path, b"content", b"CONTENT"), f": {CANVAS}", "cannot be read"),
+        (lambda path: damage(path, b"PK\3\4", b"PK\3\5"), f": {CANVAS}", "cannot be read"),
+    ],
+)
+def test_an_archive_that_cannot_be_read_is_named_and_the_others_count(
+    inbox, change, origin, reason
+):
+    archive(inbox / "bad.zip", {CANVAS: b"content"})
+    change(inbox / "bad.zip")
+    archive(inbox / "good.zip", {"mallorymo_666_9002_y.ipynb": b""})
+    collected = collect(inbox, CLASS)
+    assert set(collected.handed) == {"mallory"}
+    ((found, why),) = unused(collected).items()
+    assert found == f"bad.zip{origin}"
+    assert why.startswith(reason)
+
+
+def test_a_compression_that_python_lacks_is_named(inbox):
+    archive(inbox / "a.zip", {CANVAS: b"content"})
+    content = bytearray((inbox / "a.zip").read_bytes())
+    content[8] = content[content.index(b"PK\1\2") + 10] = 9  # Deflate64
+    (inbox / "a.zip").write_bytes(content)
+    assert "packed in an unusual way" in next(iter(unused(collect(inbox, CLASS)).values()))
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.ipynb", "/etc/x.ipynb", "a/../../x.ipynb", "C:\\x.ipynb", "..\\x.ipynb"]
+)
+def test_a_path_out_of_the_archive_is_nobodys(inbox, name):
+    archive(inbox / "a.zip", {name: b""})
+    collected = collect(inbox, CLASS | {"x": Student("x")})
+    assert not collected.handed
+    assert list(unused(collected).values()) == ["has a path that leads out of its archive"]
+
+
+def test_a_link_in_an_archive_is_not_followed(inbox):
+    info = zipfile.ZipInfo("anna.ipynb")
+    info.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(inbox / "a.zip", "w") as file:
+        file.writestr(info, "/etc/passwd")
+    collected = collect(inbox, CLASS)
+    assert not collected.handed
+    assert unused(collected) == {"a.zip: anna.ipynb": "is a link, which is not followed"}
+
+
+def test_a_bomb_is_not_unpacked(inbox):
+    with zipfile.ZipFile(inbox / "a.zip", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(CANVAS, bytes(LARGEST * 3))
+    assert len(collect(inbox, CLASS).handed["anna"].content) == LARGEST + 1
+
+
+def test_more_files_than_a_class_has_are_not_read(inbox):
+    with zipfile.ZipFile(inbox / "a.zip", "w") as file:
+        for number in range(MOST + 1):
+            file.writestr(zipfile.ZipInfo(f"x_501_{number}_y.ipynb"), b"")
+    collected = collect(inbox, CLASS)
+    assert not collected.handed
+    assert unused(collected) == {"a.zip": "holds more than 20,000 files"}
+
+
+def test_of_many_notebooks_of_one_student_only_some_are_read(inbox):
+    names = [f"ekanna_501_{9000 + n}_x.ipynb" for n in range(NOTEBOOKS + 2)]
+    archive(inbox / "a.zip", dict.fromkeys(names, b""))
+    assert len(collect(inbox, CLASS).unused) == 2

@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,50 @@ def test_an_empty_inbox(room):
 def test_no_inbox_at_all(tmp_path):
     write_roster(tmp_path, ["anna"])
     assert "nothing was handed in" in grade(tmp_path).stderr
+
+
+def test_an_empty_folder_among_others_stops_nothing(room):
+    hand_in(inbox(room), "anna", submission(mutations.broken_json))
+    masters = room / "masters"
+    shutil.copytree(MASTERS, masters)
+    shutil.copy(masters / f"{NAME}.md", masters / "2_later.md")
+    (room / "inbox" / "2_later").mkdir()
+    (room / "inbox" / "2_later" / ".DS_Store").touch()
+    run = grade(room, masters=masters)
+    assert run.returncode == 1, run.stderr
+    assert f"note: {room / 'inbox' / '2_later'} is empty" in run.stdout
+    assert statuses(room)["anna"] == "did not run"
+
+
+def test_what_lies_beside_the_folders_is_named(room):
+    hand_in(room / "inbox", "anna", submission())
+    run = grade(room)
+    assert run.returncode == 2
+    assert "anna.ipynb lies beside the folders of the assignments: move it" in run.stderr
+    (room / "inbox" / "anna.ipynb").rename(inbox(room) / "anna.ipynb")
+    assert grade(room).returncode == 0
+
+
+def test_a_mistyped_class_folder_is_refused_and_nothing_is_made(room):
+    before = set(room.parent.rglob("*"))
+    typo = room.with_name(room.name[:-2] + "x")
+    run = grade(typo, NAME)
+    assert run.returncode == 2
+    assert f"there is no folder {typo}, but {room}" in run.stderr
+    no_roster = room / "inbox"
+    run = grade(no_roster, NAME)
+    assert run.returncode == 2
+    assert f"{no_roster / 'roster.csv'} is missing" in run.stderr
+    assert set(room.parent.rglob("*")) == before
+
+
+def test_an_inbox_of_strangers_only_is_listed(room):
+    hand_in(inbox(room), "mallory", submission())
+    (inbox(room) / "scan.pdf").touch()
+    run = grade(room, NAME)
+    assert run.returncode == 1, run.stderr
+    assert "look: mallory.ipynb belongs to nobody in the roster: name it <id>.ipynb" in run.stdout
+    assert "look: scan.pdf belongs to nobody in the roster" in run.stdout
 
 
 def test_an_empty_class(room):
@@ -178,7 +223,7 @@ def test_marks_complete_a_grade_and_survive_everything(room):
     assert 1.5 < float(row["score"]) < 11.5
 
     # even the grade book itself can be lost
-    shutil.rmtree(room / "work")
+    (room / "work" / "gradebook.db").unlink()
     grade(room, NAME)
     assert read_grades(room, NAME)["anna"] == row | {
         key: read_grades(room, NAME)["anna"][key] for key in ("seconds", "peak_memory_MiB")
@@ -202,6 +247,59 @@ def test_marks_given_in_nbgraders_own_form_survive_a_new_submission(room):
     with Gradebook(Classroom(room).gradebook, "snn") as book:
         assert book.find_grade(*place).manual_score == 2.0
     assert statuses(room)["anna"] == "needs a person"  # who looks whether it still fits
+
+
+def confirm(room, student: str) -> None:
+    """What the button *Resolve* of nbgrader's formgrader does: the same points once more."""
+    with Gradebook(Classroom(room).gradebook, "snn") as book:
+        found = book.find_grade("why_answer", NAME, NAME, student)
+        found.manual_score, found.needs_manual_grade = found.manual_score, False
+        book.db.commit()
+
+
+def summary(run) -> dict[str, int]:
+    """The counts that a run prints, by what is counted."""
+    lines = re.findall(r"^ +(\d+) (.+)$", run.stdout, flags=re.M)
+    return {name: int(count) for count, name in lines}
+
+
+def test_marks_of_the_formgrader_can_be_confirmed_and_graded_means_finished(room):
+    hand_in(inbox(room), "anna", submission())
+    write_answer(room, "anna", "Each step keeps a share.")
+    hand_in(inbox(room), "søren", submission())
+    waiting = {"graded": 1, "needs a person": 1, "nothing handed in": 1, "in the roster": 3}
+    done = waiting | {"graded": 2, "needs a person": 0}
+    run = grade(room, NAME)
+    assert f"{NAME}: 2 new submissions" in run.stdout
+    assert "anna: graded" not in run.stdout
+    assert summary(run) == waiting | {"did not run": 0, "tampered": 0}
+    with Gradebook(Classroom(room).gradebook, "snn") as book:
+        book.find_grade("why_answer", NAME, NAME, "anna").manual_score = 1.0
+        book.db.commit()
+    confirm(room, "anna")
+    assert summary(grade(room, NAME)) == done | {"did not run": 0, "tampered": 0}
+    for answer in ("Each step keeps a share.", "It keeps half."):
+        hand_in(inbox(room), "anna", submission(seed=len(answer)))
+        write_answer(room, "anna", answer)
+        run = grade(room, NAME)
+        assert f"{NAME}: 1 new submission\n" in run.stdout
+        assert statuses(room)["anna"] == "needs a person"
+        confirm(room, "anna")
+        run = grade(room, NAME)
+        assert run.returncode == 0, run.stdout
+        assert read_grades(room, NAME)["anna"]["score"] == "11"
+
+
+def test_ids_as_addresses_are(room):
+    students = ["sean.o'brien+1@school.example", "@x"]
+    write_roster(room, students)
+    for student in students:
+        hand_in(inbox(room), student, submission())
+    run = grade(room, NAME)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert set(statuses(room)) == {students[0], "'@x"}
+    pages = (room / "grades" / "feedback" / NAME).iterdir()
+    assert {page.stem for page in pages} == set(students)
 
 
 def write_answer(room, student: str, text: str) -> None:

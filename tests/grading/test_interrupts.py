@@ -140,5 +140,5 @@ def test_a_real_run_in_the_background_leaves_no_kernel(room, sandboxes, blow):
     assert [path.stem for path in records.iterdir()] == ["anna"]
     hands_in(room, "søren", mutations.right)
     again = grade(room, NAME, env=values)
-    assert f"{NAME}: 1 graded now" in again.stdout, again.stderr
+    assert f"{NAME}: 1 new submission\n" in again.stdout, again.stderr
     assert read_grades(room, NAME)["søren"]["score"] == "10"

@@ -1,6 +1,8 @@
 """Points that a person gave are never lost, and never out of range."""
 
+import codecs
 import csv
+import io
 
 import nbformat
 import pytest
@@ -68,13 +70,97 @@ def test_a_changed_answer_waits_again_and_its_points_are_kept_in_sight(room):
     assert mark.comment == "[1 point for an earlier answer] why?"
 
 
-@pytest.mark.parametrize("points", ["3", "-1", "two", "nan", "1,5"])
+@pytest.mark.parametrize(
+    "points", ["3", "2,1", "-1", "two", "nan", "inf", "1_0", "1.000,5", "May 1"]
+)
 def test_points_out_of_range_are_refused_by_line(room, points):
     write_answer(room, "anna", "It shrinks.")
     update_sheet(room, MASTER, ["anna"])
     fill_in(room, points)
     with pytest.raises(ClassroomError, match=r"line 2: .* points for why of anna; write a number"):
         read_marks(room.marks(MASTER.name))
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "encoding", "points"),
+    [
+        (",", "utf-8", "1.5"),
+        (",", "utf-8-sig", "1,5"),
+        (";", "utf-8", "1,5"),
+        ("\t", "utf-16", ",5"),
+    ],
+)
+def test_a_sheet_is_kept_as_a_spreadsheet_saves_it(room, delimiter, encoding, points):
+    write_answer(room, "anna", "It shrinks;\nagain, and again.")
+    update_sheet(room, MASTER, ["anna"])
+    path = room.marks(MASTER.name)
+    (row,) = csv.DictReader(path.read_text().splitlines(keepends=True))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, row, delimiter=delimiter)
+    writer.writeheader()
+    writer.writerow(row | {"points": points})
+    path.write_text(text.getvalue(), encoding=encoding)
+    write_answer(room, "zoë", "Because.")
+    update_sheet(room, MASTER, ["anna", "zoë"])
+    marks = read_marks(path)
+    assert marks["anna", "why"].points == points
+    assert marks["zoë", "why"].answer == "Because."
+    assert path.read_bytes().startswith(codecs.BOM_UTF8) == (encoding != "utf-8")
+    assert path.read_text("utf-8-sig").startswith(delimiter.join(["student", "task", "points"]))
+
+
+def test_letters_that_a_spreadsheet_could_not_write_are_no_new_answer(room):
+    write_answer(room, "anna", "v ≥ θ, then 🙂 follows")
+    update_sheet(room, MASTER, ["anna"])
+    fill_in(room, "2")
+    path = room.marks(MASTER.name)
+    path.write_text(path.read_text().replace("≥", "?").replace("θ", "?").replace("🙂", "??"))
+    update_sheet(room, MASTER, ["anna"])
+    (mark,) = read_marks(path).values()
+    assert (mark.points, mark.answer) == ("2", "v ≥ θ, then 🙂 follows")
+
+
+@pytest.mark.parametrize("answer", ["=1+1", "'=1+1", "''-x", "'tis so", "\ty", "+", "\r\n=x"])
+def test_an_answer_like_a_formula_keeps_its_points(room, answer):
+    write_answer(room, "anna", answer)
+    update_sheet(room, MASTER, ["anna"])
+    fill_in(room, "2")
+    update_sheet(room, MASTER, ["anna"])
+    (mark,) = read_marks(room.marks(MASTER.name)).values()
+    assert mark.points == "2"
+
+
+def test_an_answer_of_any_length_fits_the_sheet_and_its_end_counts(room):
+    write_answer(room, "anna", "a" * 300_000)
+    update_sheet(room, MASTER, ["anna"])
+    assert room.marks(MASTER.name).stat().st_size < 32_767
+    fill_in(room, "2")
+    update_sheet(room, MASTER, ["anna"])
+    assert read_marks(room.marks(MASTER.name))["anna", "why"].points == "2"
+    write_answer(room, "anna", "a" * 299_999 + "b")
+    update_sheet(room, MASTER, ["anna"])
+    assert read_marks(room.marks(MASTER.name))["anna", "why"].points == ""
+
+
+def test_a_column_of_ones_own_is_kept(room):
+    write_answer(room, "anna", "It shrinks.")
+    update_sheet(room, MASTER, ["anna"])
+    path = room.marks(MASTER.name)
+    head, row = path.read_text().splitlines()
+    path.write_text(f"seen by,{head}\nLi,{row}\n")
+    write_answer(room, "zoë", "Because.")
+    update_sheet(room, MASTER, ["anna", "zoë"])
+    with path.open(newline="") as file:
+        assert [row["seen by"] for row in csv.DictReader(file)] == ["Li", ""]
+
+
+def test_two_rows_for_one_answer_are_refused(room):
+    write_answer(room, "anna", "It shrinks.")
+    update_sheet(room, MASTER, ["anna"])
+    path = room.marks(MASTER.name)
+    path.write_text(path.read_text() + path.read_text().partition("\n")[2])
+    with pytest.raises(ClassroomError, match="line 3: why of anna is there twice"):
+        read_marks(path)
 
 
 def test_a_lost_column_is_refused(room):
