@@ -11,6 +11,7 @@ The modules in the order the data flows::
     roster      who is in the class
     collect     LMS archives and loose files                       -> one file a student
     submission  whatever a student hands in                        -> a notebook safe to grade
+    inert       text that nothing runs, wherever it is opened (outputs: the same for those)
     sandbox     one kernel behind bubblewrap, within limits (inside: its first act)
     kernels     how Jupyter finds that kernel
     execute     runs a notebook in it, and settles which tests passed

@@ -9,6 +9,7 @@ from .check import check_master
 from .classroom import Classroom, ClassroomError
 from .feedback import write_feedback
 from .grade import Grader
+from .inert import line
 from .leaks import all_masters, find_leaks
 from .marks import apply_marks, update_sheet
 from .masters import FOLDER, Master, MasterError, master_names, read_master
@@ -95,7 +96,7 @@ def _summary(name: str, graded: int, rows: list[Row], unknown: list[str]) -> int
     for row in looks:
         print(f"  look: {row.student.id} {row.status}: {'; '.join(row.notes)}")
     for file in unknown:
-        print(f"  look: {file} belongs to nobody in the roster")
+        print(f"  look: {line(file)} belongs to nobody in the roster")
     return len(looks) + len(unknown)
 
 

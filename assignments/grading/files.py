@@ -2,7 +2,10 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
+
+from .inert import plain
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -16,18 +19,19 @@ def write_whole(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-FORMULA = ("=", "+", "-", "@", "\t")
+FORMULA = re.compile(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]")
 
 
 def as_text(value: object) -> object:
     """A table's value, marked where a spreadsheet would run it as a formula."""
-    formula = isinstance(value, str) and value.startswith(FORMULA)
+    value = plain(value) if isinstance(value, str) else value
+    formula = isinstance(value, str) and FORMULA.match(value)
     return f"'{value}" if formula else value
 
 
 def from_text(value: str) -> str:
     """What `as_text` was given."""
-    return value[1:] if value.startswith(tuple(f"'{sign}" for sign in FORMULA)) else value
+    return value[1:] if value.startswith("'") and FORMULA.match(value) else value
 
 
 def digest(*contents: bytes | str) -> str:

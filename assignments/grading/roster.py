@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .classroom import ClassroomError
+from .inert import line
 
 COLUMNS = ["id", "first_name", "last_name", "email", "lms_user_id"]
 VALID_ID = re.compile(r"[\w@][\w@.-]*")
@@ -56,7 +57,7 @@ def read_roster(path: Path) -> dict[str, Student]:
 
 
 def _student(row: dict[str, str], where: str) -> Student:
-    values = {c: unicodedata.normalize("NFC", (row.get(c) or "").strip()) for c in COLUMNS}
+    values = {c: unicodedata.normalize("NFC", line(row.get(c) or "")) for c in COLUMNS}
     if not VALID_ID.fullmatch(values["id"]):
         raise ClassroomError(
             f"{where}: id {values['id']!r} must be letters, digits and . _ - @, as folders have it"

@@ -1,8 +1,8 @@
 """Whatever a student hands in, made into a notebook that is safe to grade.
 
 The cells of the released notebook are known by name. Each gets its released labels
-back, a repeated one keeps only the first, a missing one is put back. Outputs go. What
-the student wrote is not changed.
+back, a repeated one keeps only the first, a missing one is put back. Outputs go. Code is
+not changed; text is kept so that no browser runs it.
 """
 
 import json
@@ -12,7 +12,11 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from . import inert
 from .collect import LARGEST
+
+MOST_CELLS = 2_000
+LONGEST_SOURCE = 1 << 20  # characters of all cells; the longest master has 30,000
 
 
 class NotGradableError(ValueError):
@@ -60,7 +64,7 @@ def prepare(content: bytes, released: NotebookNode) -> Prepared:
     OtherAssignmentError
         If it is the notebook of another assignment.
     """
-    cells = [_plain(cell) for cell in _parse(content)["cells"]]
+    cells = [_plain(cell) for cell in _parse(content)]
     names = {_name(cell): cell for cell in released.cells if _name(cell)}
     known = [cell for cell in cells if _name(cell) in names]
     if not known and any(_name(cell) for cell in cells):
@@ -69,23 +73,32 @@ def prepare(content: bytes, released: NotebookNode) -> Prepared:
     notebook = new_notebook(metadata=released.metadata)
     notebook.cells = _labelled(cells, names, fixed)
     _put_back(notebook.cells, released, fixed)
+    _still(notebook.cells, released)
     if not known:
         return Prepared(notebook, ["no cell kept its label: tests were added at the end"], True)
     return Prepared(notebook, fixed.notes())
 
 
-def _parse(content: bytes) -> dict:
+def _parse(content: bytes) -> list[dict]:
+    """The cells of a file; none of them is taken on trust."""
     if len(content) > LARGEST:
         raise NotGradableError(f"larger than {LARGEST >> 20} MiB")
     try:
         notebook = nbformat.from_dict(json.loads(content.decode("utf-8-sig")))
         notebook = nbformat.convert(notebook, 4)
-        for cell in notebook["cells"]:
-            str(cell["cell_type"]), "".join(cell["source"]), dict(cell["metadata"])
+        cells = notebook["cells"]
+        length = sum(len("".join(cell["source"])) for cell in cells)
+        for cell in cells:
+            str(cell["cell_type"]), dict(cell["metadata"])
     except Exception as error:
         # whatever a file can do to a parser, one bad file must not stop the class
         raise NotGradableError(f"not a notebook ({type(error).__name__}: {error})"[:200]) from None
-    return notebook
+    if len(cells) > MOST_CELLS or length > LONGEST_SOURCE:
+        raise NotGradableError(
+            f"{len(cells):,} cells with {length:,} characters; not more than "
+            f"{MOST_CELLS:,} cells with {LONGEST_SOURCE:,} characters are run"
+        )
+    return cells
 
 
 def _plain(cell: dict) -> NotebookNode:
@@ -136,6 +149,14 @@ def _put_back(cells: list[NotebookNode], released: NotebookNode, fixed: Fixed) -
         places = [i for i, cell in enumerate(cells) if _name(cell) in before]
         cells.insert(places[-1] + 1 if places else len(cells), missing.copy())
         fixed.missing.append(name)
+
+
+def _still(cells: list[NotebookNode], released: NotebookNode) -> None:
+    """Keep all text that is not the assignment's own so that nothing renders it."""
+    own = {cell.source for cell in released.cells if cell.cell_type == "markdown"}
+    for cell in cells:
+        if cell.cell_type == "markdown" and cell.source not in own:
+            cell.source = inert.written(cell.source)
 
 
 def _task(cell: NotebookNode) -> str:
