@@ -3,6 +3,8 @@
 import hashlib
 import os
 import re
+import stat
+from itertools import count
 from pathlib import Path
 
 from .inert import plain
@@ -32,6 +34,29 @@ def as_text(value: object) -> object:
 def from_text(value: str) -> str:
     """What `as_text` was given."""
     return value[1:] if value.startswith("'") and FORMULA.match(value) else value
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder, however deep the folders in it are and whatever rights they have.
+
+    What lies in a folder is moved to the top, level by level: no path gets long, and
+    nothing calls itself. Nobody may be changing the folder at the same time.
+    """
+    names = (f".{number}" for number in count())
+    found = [entry.path for entry in os.scandir(folder)]
+    while found:
+        path = found.pop()
+        if not os.path.isdir(path) or os.path.islink(path):
+            os.unlink(path)
+            continue
+        os.chmod(path, stat.S_IRWXU)
+        for entry in list(os.scandir(path)):
+            if entry.is_dir(follow_symlinks=False):
+                os.chmod(entry.path, stat.S_IRWXU)
+            found.append(os.path.join(folder, next(names)))
+            os.rename(entry.path, found[-1])
+        os.rmdir(path)
+    os.rmdir(folder)
 
 
 def digest(*contents: bytes | str) -> str:

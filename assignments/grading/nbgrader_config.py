@@ -21,6 +21,7 @@ c.ClearSolutions.text_stub = TEXT_STUB
 c.ProbedExecute.timeout = limits.cell_seconds
 c.ProbedExecute.shutdown_kernel = "immediate"  # nothing in it is needed any more
 c.ProbedExecute.max_output = limits.output * MEBI
+c.ProbedExecute.max_outputs = limits.outputs * MEBI
 c.Autograde.autograde_preprocessors = [
     ProbedExecute,
     LimitOutput,

@@ -7,6 +7,7 @@ not changed; text is kept so that no browser runs it.
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
@@ -14,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from . import inert
 from .collect import LARGEST
+from .files import write_whole
 
 MOST_CELLS = 2_000
 LONGEST_SOURCE = 1 << 20  # characters of all cells; the longest master has 30,000
@@ -34,6 +36,22 @@ class Prepared:
     notebook: NotebookNode
     notes: list[str] = field(default_factory=list)
     unlabelled: bool = False
+
+
+def prepare_into(notebook: Path, report: Path, content: bytes, released: NotebookNode) -> None:
+    """Prepare in a process of its own: whatever a file does to a parser, it does it there.
+
+    Writes the notebook, unless it is refused, and last a report.
+    """
+    found = {"notes": [], "unlabelled": False, "refused": "", "foreign": False}
+    try:
+        prepared = prepare(content, released)
+    except NotGradableError as problem:
+        found |= {"refused": str(problem), "foreign": isinstance(problem, OtherAssignmentError)}
+    else:
+        found |= {"notes": prepared.notes, "unlabelled": prepared.unlabelled}
+        write_whole(notebook, nbformat.writes(prepared.notebook))
+    write_whole(report, json.dumps(found))
 
 
 @dataclass
