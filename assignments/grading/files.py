@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import secrets
 import stat
 from itertools import count
 from pathlib import Path
@@ -42,21 +43,29 @@ def remove(folder: Path) -> None:
     What lies in a folder is moved to the top, level by level: no path gets long, and
     nothing calls itself. Nobody may be changing the folder at the same time.
     """
-    names = (f".{number}" for number in count())
-    found = [entry.path for entry in os.scandir(folder)]
-    while found:
-        path = found.pop()
-        if not os.path.isdir(path) or os.path.islink(path):
-            os.unlink(path)
-            continue
-        os.chmod(path, stat.S_IRWXU)
-        for entry in list(os.scandir(path)):
-            if entry.is_dir(follow_symlinks=False):
-                os.chmod(entry.path, stat.S_IRWXU)
-            found.append(os.path.join(folder, next(names)))
-            os.rename(entry.path, found[-1])
-        os.rmdir(path)
+    found = _clear(folder)
+    prefix = os.path.join(folder, secrets.token_hex(8))  # which nothing there has
+    for number in count():
+        if not found:
+            break
+        top = found.pop()
+        for place, nested in enumerate(_clear(top)):
+            found.append(f"{prefix}.{number}.{place}")
+            os.rename(nested, found[-1])
+        os.rmdir(top)
     os.rmdir(folder)
+
+
+def _clear(folder: str | Path) -> list[str]:
+    """Remove the files in a folder; return the folders in it, opened."""
+    folders = []
+    for entry in list(os.scandir(folder)):
+        if entry.is_dir(follow_symlinks=False):
+            os.chmod(entry.path, stat.S_IRWXU)
+            folders.append(entry.path)
+        else:
+            os.unlink(entry.path)
+    return folders
 
 
 def digest(*contents: bytes | str) -> str:

@@ -107,7 +107,7 @@ def _parse(content: bytes) -> list[dict]:
         cells = notebook["cells"]
         length = sum(len("".join(cell["source"])) for cell in cells)
         for cell in cells:
-            str(cell["cell_type"]), dict(cell["metadata"])
+            str(cell["cell_type"]), {**cell["metadata"]}
     except Exception as error:
         # whatever a file can do to a parser, one bad file must not stop the class
         raise NotGradableError(f"not a notebook ({type(error).__name__}: {error})"[:200]) from None
