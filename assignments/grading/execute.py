@@ -22,7 +22,7 @@ from .probes import Probe, draw_probe
 MEBI = 1 << 20
 SHOWN = {"stream", "display_data", "execute_result", "error"}  # what a person may see later
 OVERHEAD = 1 << 12  # bytes that a message costs here, however short it is
-WAITING = 16  # messages that may wait to be read
+WAITING = 64  # messages that may wait to be read
 
 
 class ProbedExecute(Execute):

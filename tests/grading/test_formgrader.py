@@ -119,7 +119,7 @@ def submission(room) -> str:
 
 def ran(page) -> bool:
     """Whether anything ran by itself, or does when all links are followed."""
-    page.evaluate("document.querySelectorAll('#notebook-container a').forEach(a => a.click())")
+    page.evaluate("document.querySelectorAll('main a').forEach(a => a.click())")
     return page.evaluate("window.pwned") is not None
 
 
@@ -128,7 +128,7 @@ def test_what_is_kept_holds_nothing_active(room, step):
     notebook = nbformat.read(room.notebook(step, NAME, "mallory"), as_version=4)
     assert set(notebook.metadata) <= {"assignment", "kernelspec", "language_info"}
     for cell in notebook.cells:
-        assert set(cell.metadata) <= {"nbgrader", "editable", "deletable"}
+        assert set(cell.metadata) <= {"nbgrader", "editable", "deletable", "tags"}
         assert cell.cell_type == "code" or "<script" not in markdown2html(cell.source)
         for found in cell.get("outputs", []):
             assert set(found.get("data", {})) <= {"text/plain", "image/png"}
@@ -139,7 +139,7 @@ def test_the_page_of_a_hostile_submission_runs_nothing(look, room, texts, outsid
     shown = page.locator("pre.answer").all_inner_texts()
     assert [text.split() for text in shown[1:]] == [plain(text).split() for text in texts]
     assert shown[0].split() == [word for text in texts for word in plain(text).split()]
-    assert SCRIPT in page.locator("#notebook-container").inner_text()
+    assert SCRIPT in page.locator("main").inner_text()
     assert not ran(page)
     assert not [url for url in asked if url.startswith(outside)]
 
