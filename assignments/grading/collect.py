@@ -74,8 +74,13 @@ def _collect_file(path: Path, student: Student | None, collected: Collected) -> 
     if student is None or path.is_symlink():
         collected.unknown.append(path.name)
         return
-    with open(path, "rb") as file:
-        content = file.read(LARGEST + 1)
+    content = b""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        note = f"{path.name} cannot be read: {error.strerror}"
+        collected.notes.setdefault(student.id, []).append(note)
     collected.add(Handed(student.id, content, path.stat().st_mtime, path.name))
 
 
@@ -86,7 +91,7 @@ def _collect_archive(path: Path, students: dict[str, Student], collected: Collec
                 collected.unknown.append(f"{path.name}: {name}")
             else:
                 collected.add(Handed(student.id, content, when, f"{path.name}: {name}"))
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
+    except Exception as error:  # whatever a file can do to a parser
         collected.unknown.append(f"{path.name}: cannot be read as a zip archive ({error})")
 
 

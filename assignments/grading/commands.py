@@ -74,17 +74,19 @@ def _grade(room: Classroom, name: str, students: dict[str, Student], arguments) 
     apply_marks(room, master)
     rows = results(room, master, students)
     write_reports(room, master, rows)
-    _write_feedback(room, master, rows, all_masters(arguments.masters))
-    return _summary(name, graded, rows, collected.unknown)
+    removed = _write_feedback(room, master, rows, all_masters(arguments.masters))
+    return _summary(name, graded, rows, collected.unknown) + removed
 
 
-def _write_feedback(room: Classroom, master: Master, rows: list[Row], masters: list) -> None:
+def _write_feedback(room: Classroom, master: Master, rows: list[Row], masters: list) -> int:
+    """Write what can be shown; return how many pages cannot."""
     folder = room.grades / "feedback" / master.name
     write_feedback(folder, master, rows)
-    if found := find_leaks([folder], masters):
-        for file in {leak.file for leak in found}:
-            file.unlink()
-        raise LeakError("this feedback was removed:\n" + "\n".join(map(str, found)))
+    found = {leak.file: leak for leak in find_leaks([folder], masters)}
+    for file, leak in found.items():
+        file.unlink()
+        print(f"  look: the feedback was removed, as it tells a secret: {leak}")
+    return len(found)
 
 
 def _summary(name: str, graded: int, rows: list[Row], unknown: list[str]) -> int:

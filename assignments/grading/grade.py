@@ -24,7 +24,7 @@ from .files import digest
 from .kernels import private_folder, read_usage
 from .masters import Master, to_nbgrader
 from .processes import Child, together
-from .records import Record, Status, read_record
+from .records import NOT_GRADED, Record, Status, read_record
 from .roster import Student
 from .sandbox import Limits, SandboxError, require_sandbox
 from .submission import prepare_into
@@ -168,7 +168,7 @@ class Grader:
 
 def _broken(record: Record, problem: Exception) -> Record:
     """Of a submission at which grading itself failed; the next run tries again."""
-    notes = [f"could not be graded: {type(problem).__name__}: {problem}"]
+    notes = [f"{NOT_GRADED}: {type(problem).__name__}: {problem}"]
     key = f"again {record.key}"
     return Record(record.student, record.assignment, key, Status.DID_NOT_RUN, notes)
 

@@ -17,7 +17,8 @@ from .inert import line, plain
 NEITHER = "(neither text nor a figure: not kept)"
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
-MOST_PIXELS = 1 << 25
+LONGEST = 500  # characters of a line of code
+MOST_PIXELS = 1 << 23  # of one figure
 
 
 def figure(encoded: object) -> str | None:
@@ -84,6 +85,14 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _readable(code: str) -> str:
+    """Code without the ends of lines that nobody reads, and that take minutes to colour."""
+    lines = (
+        f"{line[:LONGEST]} [cut]" if len(line) > LONGEST else line for line in code.split("\n")
+    )
+    return "\n".join(lines)
+
+
 class Inert(NbGraderPreprocessor):
     """Reduce what a kernel sent to what a person needs to see; the last word on a notebook."""
 
@@ -95,6 +104,7 @@ class Inert(NbGraderPreprocessor):
             cell.metadata = _only(cell.metadata, "nbgrader")
             cell.pop("attachments", None)
             if cell.cell_type == "code":
+                cell.source = _readable(cell.source)
                 cell.outputs = [output(found) for found in cell.outputs]
         return nb, resources
 

@@ -35,7 +35,7 @@ BROKEN = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS}  # how programs in C
 
 
 class Child:
-    """A forked process at work; what it writes to stderr is kept.
+    """A forked process at work; the end of what it writes to stderr is kept in `errors`.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Child:
         self, work: Callable[[], object], seconds: float, memory: int | None = None
     ) -> None:
         self.seconds, self._end = seconds, time.monotonic() + seconds
-        self.timed_out = False
+        self.timed_out, self.errors = False, ""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         most = memory and memory + psutil.Process().memory_info().data
         begin = partial(_begin, work, self._errors.fileno(), os.getpid(), most)
@@ -64,7 +64,10 @@ class Child:
         if self._process.is_alive() and time.monotonic() > self._end:
             self.timed_out = True
             self.kill()
-        return not self._process.is_alive()
+        if self._process.is_alive():
+            return False
+        self._read_errors()
+        return True
 
     def kill(self) -> None:
         """End the process and all that it started, and wait until they are gone."""
@@ -73,18 +76,19 @@ class Child:
             self._process.kill()
             _end(started)
         self._process.join()
+        self._read_errors()
 
     @property
     def status(self) -> int:
         """The exit status, negative if a signal ended the process."""
         return self._process.exitcode
 
-    @property
-    def errors(self) -> str:
-        """The end of what was written to stderr."""
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - LAST_WORDS))
-        return self._errors.read().decode(errors="replace")
+    def _read_errors(self) -> None:
+        if not self._errors.closed:
+            size = self._errors.seek(0, os.SEEK_END)
+            self._errors.seek(max(0, size - LAST_WORDS))
+            self.errors = self._errors.read().decode(errors="replace")
+            self._errors.close()
 
     @property
     def starved(self) -> bool:

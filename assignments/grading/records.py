@@ -9,6 +9,7 @@ from .files import write_whole
 from .inert import line
 
 MOST_NOTES = 50
+NOT_GRADED = "could not be graded"  # begins the note of an error in grading itself
 
 
 class Status(StrEnum):

@@ -190,11 +190,12 @@ def watch(process: subprocess.Popen, shared: Path, limits: Limits, report: Path)
     parent = int(os.environ.get("JPY_PARENT_PID", os.getppid()))  # it may be gone already
     start, peak, killed = time.monotonic(), 0.0, ""
     while process.poll() is None:
-        memory, seconds = _resident(process.pid), time.monotonic() - start
+        family, seconds = _family(process.pid), time.monotonic() - start
+        memory, disk = _resident(family), _size(shared, limits.disk) + _unnamed(family, shared)
         peak = max(peak, memory)
         if os.getppid() != parent:
             killed = "grading was interrupted"
-        killed = killed or _excess(memory, _size(shared, limits.disk), seconds, limits)
+        killed = killed or _excess(memory, disk, seconds, limits)
         if killed:
             process.kill()  # everything inside dies with bubblewrap
             process.wait()
@@ -213,19 +214,33 @@ def _excess(memory: float, disk: float, seconds: float, limits: Limits) -> str:
     return ""
 
 
-def _resident(pid: int) -> float:
-    """Memory of a process and its descendants [MiB]; those that just ended count nothing."""
-    total = 0
-    try:
+def _family(pid: int) -> list[psutil.Process]:
+    """A process and its descendants."""
+    with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(pid)
-        family = [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0.0
+        return [parent, *parent.children(recursive=True)]
+    return []
+
+
+def _resident(family: list[psutil.Process]) -> float:
+    """Memory of processes [MiB]; those that just ended count nothing."""
+    total = 0
     for process in family:
-        try:
+        with suppress(psutil.NoSuchProcess):
             total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
+    return total / MEBI
+
+
+def _unnamed(family: list[psutil.Process], folder: Path) -> float:
+    """What lies on a folder's disk although it was removed, because it is still open [MiB]."""
+    device, total = folder.stat().st_dev, 0.0
+    for process in family:
+        with suppress(OSError):  # it ended just now
+            for entry in os.scandir(f"/proc/{process.pid}/fd"):
+                with suppress(OSError):
+                    found = os.stat(entry.path)
+                    unnamed = stat.S_ISREG(found.st_mode) and not found.st_nlink
+                    total += found.st_blocks * 512 if unnamed and found.st_dev == device else 0
     return total / MEBI
 
 

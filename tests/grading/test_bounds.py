@@ -6,6 +6,7 @@ import resource
 import sys
 from functools import partial
 
+import psutil
 import pytest
 from grading.blank import student_version
 from grading.execute import OVERHEAD, ProbedExecute
@@ -13,7 +14,7 @@ from grading.files import remove
 from grading.masters import read_master, to_nbgrader
 from grading.outputs import Inert
 from grading.processes import Child
-from grading.sandbox import _size
+from grading.sandbox import _size, _unnamed
 from grading.submission import NotGradableError, prepare
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from school import MASTERS
@@ -74,6 +75,16 @@ def test_very_many_entries_are_too_large(tmp_path, make):
     assert _size(tmp_path, 256) > 256
     if make != "many":
         remove(tmp_path / "d")  # pytest could not
+
+
+def test_a_removed_file_that_is_still_open_counts(tmp_path):
+    family = [psutil.Process()]
+    before = _unnamed(family, tmp_path)
+    with open(tmp_path / "file", "wb") as file:
+        file.write(bytes(3 * MEBI))
+        file.flush()
+        os.unlink(tmp_path / "file")
+        assert 3 <= _unnamed(family, tmp_path) - before < 4
 
 
 # -- messages -----------------------------------------------------------------------------
@@ -196,7 +207,7 @@ def test_too_much_code_is_refused(released):
 @pytest.mark.parametrize("text", ["word ", "[a](b) ", "\ud83d"])
 def test_a_written_answer_of_megabytes_is_refused_or_cut(released, text):
     with pytest.raises(NotGradableError, match="characters are run"):
-        prepare(with_cells(released, new_markdown_cell(text * 10**6)), released)
+        prepare(with_cells(released, new_markdown_cell(text * 2 * 10**6)), released)
     prepared = prepare(with_cells(released, new_markdown_cell(text * 10**5)), released)
     assert len(prepared.notebook.cells[-1].source) < MEBI
 

@@ -134,3 +134,21 @@ def test_a_roster_that_cannot_be_used_says_why(tmp_path, text, message):
 def test_no_roster(tmp_path):
     with pytest.raises(ClassroomError, match="is missing: a CSV file with columns id"):
         read_roster(tmp_path / "roster.csv")
+
+
+def test_what_cannot_be_read_is_that_hand_ins_own_trouble(inbox):
+    (inbox / "anna.ipynb").mkdir()
+    (inbox / "zoë.ł").mkdir()
+    (inbox / "zoë.ł" / "x.ipynb").mkdir()
+    collected = collect(inbox, STUDENTS)
+    assert "x.ipynb cannot be read: Is a directory" in collected.notes["zoë.ł"]
+    assert collected.handed["zoë.ł"].content == b""
+
+
+@pytest.mark.parametrize("place", range(0, 400, 7))
+def test_no_damage_to_an_archive_stops_the_class(inbox, place):
+    archive(inbox / "a.zip", {"anna/x.ipynb": b"{}" * 100})
+    content = bytearray((inbox / "a.zip").read_bytes())
+    content[place % len(content)] ^= 0xFF
+    (inbox / "a.zip").write_bytes(content)
+    collect(inbox, STUDENTS)

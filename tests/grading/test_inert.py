@@ -159,6 +159,12 @@ def test_of_a_notebook_only_what_grading_needs_is_kept():
     assert "attachments" not in kept.cells[1]
 
 
+def test_code_that_takes_minutes_to_colour_is_cut():
+    source = "x = 1\n" + "a." * 50_000
+    kept, _ = Inert().preprocess(new_notebook(cells=[new_code_cell(source)]), {})
+    assert kept.cells[0].source == "x = 1\n" + "a." * 250 + " [cut]"
+
+
 # -- tables -------------------------------------------------------------------------------
 
 
