@@ -10,7 +10,8 @@ import json
 import os
 from pathlib import Path
 
-import zmq
+import zmq.asyncio
+from jupyter_client.asynchronous import AsyncKernelClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute
@@ -22,7 +23,18 @@ from .probes import Probe, draw_probe
 MEBI = 1 << 20
 SHOWN = {"stream", "display_data", "execute_result", "error"}  # what a person may see later
 OVERHEAD = 1 << 12  # bytes that a message costs here, however short it is
-WAITING = 64  # messages that may wait to be read
+WAITING = 16  # messages that may wait to be read, in each channel
+LONGEST_MESSAGE = 8 * MEBI  # bytes; a longer one never arrives
+
+
+class BoundedClient(AsyncKernelClient):
+    """What talks to the kernel, and never holds much of what it says."""
+
+    def _context_default(self) -> zmq.asyncio.Context:
+        context = zmq.asyncio.Context()
+        context.setsockopt(zmq.MAXMSGSIZE, LONGEST_MESSAGE)
+        context.setsockopt(zmq.RCVHWM, WAITING)
+        return context
 
 
 class ProbedExecute(Execute):
@@ -35,8 +47,7 @@ class ProbedExecute(Execute):
     def create_kernel_manager(self):
         """Refuse messages that would fill this process's memory."""
         manager = super().create_kernel_manager()
-        manager.context.setsockopt(zmq.MAXMSGSIZE, 2 * self.max_output)
-        manager.context.setsockopt(zmq.RCVHWM, WAITING)
+        manager.client_factory = BoundedClient
         return manager
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:

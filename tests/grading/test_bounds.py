@@ -8,8 +8,9 @@ from functools import partial
 
 import psutil
 import pytest
+import zmq
 from grading.blank import student_version
-from grading.execute import OVERHEAD, ProbedExecute
+from grading.execute import LONGEST_MESSAGE, OVERHEAD, WAITING, ProbedExecute
 from grading.files import remove
 from grading.masters import read_master, to_nbgrader
 from grading.outputs import Inert
@@ -142,6 +143,17 @@ def test_widgets_take_no_room(take):
     sent += [message("comm_msg", comm_id=f"{i}", data=state) for i in range(100)]
     execute, outputs = take([*sent, message("odd", data=state)])
     assert (execute.widget_state, execute.comm_objects, outputs) == ({}, {}, [])
+
+
+def test_the_channels_take_short_messages_and_few():
+    """The client has a context of its own: options of the manager's would not reach it."""
+    execute = ProbedExecute(kernel_name="python3")
+    client = execute.create_kernel_manager().client()
+    socket = client.context.socket(zmq.SUB)
+    options = [socket.getsockopt(option) for option in (zmq.MAXMSGSIZE, zmq.RCVHWM)]
+    socket.close()
+    client.context.term()
+    assert options == [LONGEST_MESSAGE, WAITING]
 
 
 # -- processes ----------------------------------------------------------------------------

@@ -23,6 +23,7 @@ sys.path.append(str(Path(__file__).parent.parent / "book"))
 
 from browser import find_browser, launched, served
 
+pytestmark = pytest.mark.slow
 NAME = "1_demo"
 MASTER = read_master(NAME, MASTERS)
 OUTPUTS = f"""
