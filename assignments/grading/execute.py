@@ -12,6 +12,7 @@ from pathlib import Path
 
 import zmq.asyncio
 from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.session import json_unpacker
 from nbformat import NotebookNode
 from nbformat.v4 import new_output
 from nbgrader.preprocessors import Execute
@@ -23,8 +24,15 @@ from .probes import Probe, draw_probe
 MEBI = 1 << 20
 SHOWN = {"stream", "display_data", "execute_result", "error"}  # what a person may see later
 OVERHEAD = 1 << 12  # bytes that a message costs here, however short it is
-WAITING = 16  # messages that may wait to be read, in each channel
-LONGEST_MESSAGE = 8 * MEBI  # bytes; a longer one never arrives
+WAITING = 2  # messages that may wait to be read, in each channel
+LONGEST_MESSAGE = 8 * MEBI  # bytes; what a longer one says is not read
+LAST_MESSAGE = 128 * MEBI  # bytes; after a longer one, nothing more is heard in its channel
+UNREAD = {"status": "error", "ename": "TooLong", "evalue": "", "traceback": []}
+
+
+def _unpack(part: bytes) -> dict:
+    """A part of a message; one that is too long counts as an error without words."""
+    return json_unpacker(part) if len(part) <= LONGEST_MESSAGE else dict(UNREAD)
 
 
 class BoundedClient(AsyncKernelClient):
@@ -32,14 +40,15 @@ class BoundedClient(AsyncKernelClient):
 
     def _context_default(self) -> zmq.asyncio.Context:
         context = zmq.asyncio.Context()
-        context.setsockopt(zmq.MAXMSGSIZE, LONGEST_MESSAGE)
         context.setsockopt(zmq.RCVHWM, WAITING)
+        context.setsockopt(zmq.MAXMSGSIZE, LAST_MESSAGE)
         return context
 
 
 class ProbedExecute(Execute):
     """nbgrader's execution, with a probe after each test and limits on what comes out."""
 
+    iopub_timeout = 1  # seconds that a cell waits for its last output, where that was lost
     raise_on_iopub_timeout = False  # a message that was too long never arrives
     max_output = Integer(4 * MEBI, help="bytes that a cell may print or draw").tag(config=True)
     max_outputs = Integer(32 * MEBI, help="bytes of all cells together").tag(config=True)
@@ -48,6 +57,7 @@ class ProbedExecute(Execute):
         """Refuse messages that would fill this process's memory."""
         manager = super().create_kernel_manager()
         manager.client_factory = BoundedClient
+        manager.session.unpack = _unpack
         return manager
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
@@ -86,6 +96,8 @@ class ProbedExecute(Execute):
     def _has_room(self, msg: dict, cell_index: int) -> bool:
         if msg["msg_type"] not in SHOWN | {"clear_output", "update_display_data"}:
             return False  # widgets, and whatever else a kernel may say
+        if msg["content"] == UNREAD:
+            return False
         size = OVERHEAD + len(str(msg["content"]))
         self.printed[cell_index] = self.printed.get(cell_index, 0) + size
         whole = sum(self.printed.values())

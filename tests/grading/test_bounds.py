@@ -10,7 +10,7 @@ import psutil
 import pytest
 import zmq
 from grading.blank import student_version
-from grading.execute import LONGEST_MESSAGE, OVERHEAD, WAITING, ProbedExecute
+from grading.execute import LONGEST_MESSAGE, OVERHEAD, UNREAD, WAITING, ProbedExecute
 from grading.files import remove
 from grading.masters import read_master, to_nbgrader
 from grading.outputs import Inert
@@ -150,10 +150,12 @@ def test_the_channels_take_short_messages_and_few():
     execute = ProbedExecute(kernel_name="python3")
     client = execute.create_kernel_manager().client()
     socket = client.context.socket(zmq.SUB)
-    options = [socket.getsockopt(option) for option in (zmq.MAXMSGSIZE, zmq.RCVHWM)]
+    waiting = socket.getsockopt(zmq.RCVHWM)
     socket.close()
     client.context.term()
-    assert options == [LONGEST_MESSAGE, WAITING]
+    assert waiting == WAITING
+    assert client.session.unpack(b'{"a": 1}') == {"a": 1}
+    assert client.session.unpack(b" " * (LONGEST_MESSAGE + 1)) == UNREAD
 
 
 # -- processes ----------------------------------------------------------------------------
