@@ -15,6 +15,7 @@ The modules in the order the data flows::
     collect     all this                                           -> one file a student
     submission  whatever a student hands in                        -> a notebook safe to grade
     answers     text beside the cell for an answer                 -> in it
+    inert       text that nothing runs, wherever it is opened (outputs: the same for those)
     sandbox     one kernel behind bubblewrap, within limits (inside: its first act)
     kernels     how Jupyter finds that kernel
     execute     runs a notebook in it, and settles which tests passed

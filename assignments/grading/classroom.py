@@ -9,7 +9,6 @@
     work/                    nbgrader's folders, the grade book, one record a submission
 """
 
-import errno
 import fcntl
 import os
 import shutil
@@ -28,6 +27,8 @@ from .files import write_whole
 from .processes import Child
 
 DISK_FULL = ["No space left on device", "database or disk is full"]
+SPACE = 1 << 20  # bytes without which nothing can be graded
+MEMORY = 768 << 20  # bytes that nbgrader may take for one submission
 CONFIG = Path(__file__).with_name("nbgrader_config.py")
 
 
@@ -121,12 +122,36 @@ class Classroom:
             yield
 
     def nbgrader(
-        self, *arguments: str, environment: dict[str, str] | None = None, seconds: float = 600
+        self,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        seconds: float = 600,
+        memory: int | None = None,
     ) -> Child:
         """Start nbgrader's command line in the work folder; `failure` tells how it ended."""
         options = [f"--db={self.gradebook}", "--log-level=WARN"]
         run = partial(_nbgrader, [*arguments, *options], self.work, environment or {})
-        return Child(run, seconds)
+        return Child(run, seconds, memory)
+
+    def failure(self, run: Child) -> str:
+        """Why nbgrader failed, empty if it did not.
+
+        Raises
+        ------
+        OSError
+            If the disk is full, whatever nbgrader makes of it.
+        """
+        if run.timed_out:
+            return f"it came to no end within {run.seconds} s"
+        if run.status and any(text in run.errors for text in DISK_FULL):
+            self._require_space()  # a submission may have said so, too
+        if run.status < 0:
+            return f"it was killed by signal {-run.status}"
+        return "\n".join(run.errors.strip().splitlines()[-5:]) if run.status else ""
+
+    def _require_space(self) -> None:
+        with tempfile.TemporaryFile(dir=self.work) as file:
+            file.write(bytes(SPACE))
 
 
 def _nbgrader(arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
@@ -137,22 +162,3 @@ def _nbgrader(arguments: list[str], folder: Path, environment: dict[str, str]) -
     tempfile.tempdir = None  # it may be another one now
     os.chdir(folder)
     NbGraderApp.launch_instance(arguments)
-
-
-def failure(run: Child) -> str:
-    """Why nbgrader failed, empty if it did not.
-
-    Raises
-    ------
-    OSError
-        If the disk is full, whatever nbgrader makes of it.
-    ClassroomError
-        If something outside killed nbgrader.
-    """
-    if run.timed_out:
-        return f"no end within {run.seconds} s"
-    if run.status < 0:
-        raise ClassroomError(f"nbgrader was killed by signal {-run.status}; repeat")
-    if run.status and (full := [text for text in DISK_FULL if text in run.errors]):
-        raise OSError(errno.ENOSPC, full[0])
-    return "\n".join(run.errors.strip().splitlines()[-5:]) if run.status else ""

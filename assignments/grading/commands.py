@@ -100,23 +100,25 @@ def _grade(room: Classroom, master: Master, students: dict[str, Student], argume
     rows = results(room, master, students)
     write_reports(room, master, rows)
     left_out = write_imports(room.grades, master, rows)
-    _write_feedback(room, master, rows, collected, all_masters(arguments.masters))
+    removed = _write_feedback(room, master, rows, collected, all_masters(arguments.masters))
     _summary(master, new, rows)
     _note(f"{room.marks(master.name)}: {line}" for line in unplaced)
     _note(left_out)
-    return _looks(rows, collected)
+    return _looks(rows, collected) + removed
 
 
 def _write_feedback(
     room: Classroom, master: Master, rows: list[Row], collected: Collected, masters: list
-) -> None:
+) -> int:
+    """Write what can be shown; return how many pages cannot."""
     folder = room.grades / "feedback" / master.name
     write_feedback(folder, master, rows)
-    if found := find_leaks([folder], masters):
-        for file in {leak.file for leak in found}:
-            file.unlink()
-        raise LeakError("this feedback was removed:\n" + "\n".join(map(str, found)))
+    leaks = {leak.file: leak for leak in find_leaks([folder], masters)}
+    for file in leaks:
+        file.unlink()
     write_uploads(room.grades, master, rows, collected.places, folder)
+    secrets = leaks.values()
+    return _look(f"the feedback was removed, as it tells a secret: {leak}" for leak in secrets)
 
 
 def _summary(master: Master, new: int, rows: list[Row]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .files import write_whole
 from .masters import Master, Part, in_points
+from .records import NOT_GRADED
 from .report import Row
 
 PAGE = """<!DOCTYPE html>
@@ -43,7 +44,7 @@ def write_feedback(folder: Path, master: Master, rows: list[Row]) -> None:
 def page(master: Master, row: Row) -> str:
     """One student's feedback as a web page."""
     parts = [part for part in master.parts if part.points]
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in row.notes)
+    notes = "".join(f"<li>{html.escape(_note(note))}</li>" for note in row.notes)
     return PAGE.format(
         title=html.escape(master.title),
         name=html.escape(row.student.name or row.student.id),
@@ -53,6 +54,11 @@ def page(master: Master, row: Row) -> str:
         rows="\n".join(_line(part, row) for part in parts),
         notes=f"<h2>Notes</h2><ul>{notes}</ul>" if notes else "",
     )
+
+
+def _note(note: str) -> str:
+    """A note without the words of an error, which may be those of a submission."""
+    return NOT_GRADED if note.startswith(NOT_GRADED) else note
 
 
 def _line(part: Part, row: Row) -> str:

@@ -3,7 +3,12 @@
 import hashlib
 import os
 import re
+import secrets
+import stat
+from itertools import count
 from pathlib import Path
+
+from .inert import plain
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -18,29 +23,50 @@ def write_whole(path: Path, content: str | bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = re.compile(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]")
 
 
 def as_text(value: object) -> object:
     """A table's value, marked where a spreadsheet would run it as a formula."""
-    formula = isinstance(value, str) and value.lstrip("'").startswith(FORMULA)
+    value = plain(value) if isinstance(value, str) else value
+    formula = isinstance(value, str) and FORMULA.match(value)
     return f"'{value}" if formula else value
 
 
 def from_text(value: str) -> str:
     """What `as_text` was given."""
-    marked = value.startswith("'") and value.lstrip("'").startswith(FORMULA)
-    return value[1:] if marked else value
+    return value[1:] if value.startswith("'") and FORMULA.match(value) else value
 
 
-# what moves a terminal's cursor, turns the direction of writing, or is half a character
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+def remove(folder: Path) -> None:
+    """Remove a folder, however deep the folders in it are and whatever rights they have.
+
+    What lies in a folder is moved to the top, level by level: no path gets long, and
+    nothing calls itself. Nobody may be changing the folder at the same time.
+    """
+    found = _clear(folder)
+    prefix = os.path.join(folder, secrets.token_hex(8))  # which nothing there has
+    for number in count():
+        if not found:
+            break
+        top = found.pop()
+        for place, nested in enumerate(_clear(top)):
+            found.append(f"{prefix}.{number}.{place}")
+            os.rename(nested, found[-1])
+        os.rmdir(top)
+    os.rmdir(folder)
 
 
-def plain(text: str, longest: int = 200) -> str:
-    """A name from outside on one line, without control characters."""
-    shown = CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+def _clear(folder: str | Path) -> list[str]:
+    """Remove the files in a folder; return the folders in it, opened."""
+    folders = []
+    for entry in list(os.scandir(folder)):
+        if entry.is_dir(follow_symlinks=False):
+            os.chmod(entry.path, stat.S_IRWXU)
+            folders.append(entry.path)
+        else:
+            os.unlink(entry.path)
+    return folders
 
 
 def digest(*contents: bytes | str) -> str:

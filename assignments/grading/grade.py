@@ -7,26 +7,34 @@ What waits for nbgrader is a generator that yields the process it waits for, so 
 `processes.together` can run several side by side, and end them all.
 """
 
+import errno
 import json
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import nbformat
 
 from .blank import student_version
-from .classroom import Classroom, ClassroomError, failure
+from .classroom import MEMORY, Classroom, ClassroomError
 from .collect import Collected, Handed, collect
 from .compiled import compile_once
 from .files import digest
 from .kernels import private_folder, read_usage
 from .masters import Master, to_nbgrader
 from .processes import Child, together
-from .records import Record, Status, read_record
+from .records import NOT_GRADED, Record, Status, read_record
 from .roster import Student
-from .sandbox import Limits, require_sandbox
-from .submission import NotGradableError, OtherAssignmentError, Prepared, prepare
+from .sandbox import Limits, SandboxError, require_sandbox
+from .submission import prepare_into
+
+NO_ANSWER = "its kernel died, could not be stopped, or sent what is no message"
+PREPARING = 60  # seconds that a file may take to be read
+EVERYWHERE = {  # errors of the system that no submission causes
+    errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+    errno.ENOSPC, errno.EPERM, errno.EROFS,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,8 +74,14 @@ class Grader:
     def _grade_one(
         self, handed: Handed, key: str, collected: Collected
     ) -> Generator[Child, None, str]:
-        """Grade one submission and keep its record; return a line to show."""
-        record = yield from self._record(handed, key)
+        """Grade one submission and keep its record, whatever happens; return a line to show."""
+        record = Record(handed.student, self.master.name, key, Status.DID_NOT_RUN)
+        try:
+            yield from self._fill_in(record, handed.content)
+        except Exception as problem:
+            if _concerns_all(problem):
+                raise
+            record = _broken(record, problem)
         record.notes += collected.notes.get(handed.student, [])
         if handed.student in collected.torn and record.status is Status.GRADED:
             record.status = Status.NEEDS_A_PERSON
@@ -90,63 +104,96 @@ class Grader:
         _write_notebook(self.room.notebook("source", self.master.name), self.source)
         run = self.room.nbgrader("generate_assignment", self.master.name, "--force")
         yield run
-        if problem := failure(run):
+        if problem := self.room.failure(run):
             raise ClassroomError(f"nbgrader refused {self.master.name}:\n{problem}")
 
-    def _record(self, handed: Handed, key: str) -> Generator[Child, None, Record]:
-        """Grade one submission, whatever it is."""
-        record = Record(handed.student, self.master.name, key, Status.DID_NOT_RUN)
-        try:
-            prepared = prepare(handed.content, self.released)
-        except OtherAssignmentError as problem:
-            record.status, record.notes = Status.NEEDS_A_PERSON, [str(problem)]
-        except NotGradableError as problem:
-            record.notes = [str(problem)]
-        else:
-            record.notes = prepared.notes
-            yield from self._run(prepared, record)
-        return record
-
-    def _run(self, prepared: Prepared, record: Record) -> Generator[Child, None, None]:
-        """Let nbgrader execute and score a notebook; fill in the record."""
-        submitted = self.room.notebook("submitted", record.assignment, record.student)
-        _write_notebook(submitted, prepared.notebook)
+    def _fill_in(self, record: Record, content: bytes) -> Generator[Child, None, None]:
+        """Grade one submission, whatever it is; the record says how it came out."""
         with private_folder(self.limits) as environment:
-            if not self.sandboxed:
-                environment["GRADING_KERNEL"] = "python3"
-            run = self._autograde(record.student, environment)
-            yield run
-            problem = failure(run)
-            usage, found = read_usage(environment), _read_probes(environment)
-        if self.sandboxed and found and not usage.seconds:
-            raise ClassroomError("a kernel ran outside the sandbox: grading stopped")
-        record.seconds, record.peak_memory = round(usage.seconds, 1), round(usage.peak_memory)
-        if found is None:
-            record.notes.append(usage.killed or "its kernel died, or could not be stopped")
-            return
-        if problem:
-            raise ClassroomError(
-                f"nbgrader could not keep the grade of {record.student}: {problem}"
-            )
-        record.tests, record.status = found["tests"], Status.GRADED
-        if prepared.unlabelled or found["silent"]:
+            found = yield from self._prepare(record, content, environment)
+            if found["refused"]:
+                foreign = found["foreign"]
+                record.status = Status.NEEDS_A_PERSON if foreign else Status.DID_NOT_RUN
+                record.notes.append(found["refused"])
+                return
+            record.notes += found["notes"]
+            yield from self._run(record, environment)
+        if found["unlabelled"] and record.status is Status.GRADED:
             record.status = Status.NEEDS_A_PERSON
-        if found["silent"]:
-            record.notes.append(f"no check was possible after {', '.join(found['silent'])}")
-        if found["tampered"]:
-            record.status = Status.TAMPERED
-            record.notes.append(f"false statements passed after {len(found['tampered'])} tests")
+
+    def _prepare(
+        self, record: Record, content: bytes, environment: dict[str, str]
+    ) -> Generator[Child, None, dict]:
+        """Make a notebook that is safe to grade; return what there is to say about it."""
+        submitted = self.room.notebook("submitted", record.assignment, record.student)
+        report = environment["GRADING_PREPARED"]
+        work = partial(prepare_into, submitted, Path(report), content, self.released)
+        run = Child(work, PREPARING, MEMORY)
+        yield run
+        if run.timed_out or run.starved:
+            return {"refused": "its file takes too much time or memory to read", "foreign": False}
+        if problem := self.room.failure(run):
+            raise RuntimeError(f"its file could not be read: {problem}")
+        return _read(report)
+
+    def _run(self, record: Record, environment: dict[str, str]) -> Generator[Child, None, None]:
+        """Let nbgrader execute and score a notebook; fill in the record."""
+        if not self.sandboxed:
+            environment["GRADING_KERNEL"] = "python3"
+        run = self._autograde(record.student, environment)
+        yield run
+        usage, found = read_usage(environment), _read(environment["GRADING_PROBES"])
+        if self.sandboxed and found and not usage.seconds:
+            raise SandboxError("a kernel ran outside the sandbox: grading stopped")
+        record.seconds, record.peak_memory = round(usage.seconds, 1), round(usage.peak_memory)
+        if run.starved:
+            record.notes.append("what its kernel sent took too much memory")
+            return
+        problem = self.room.failure(run)
+        if problem and (found or (self.sandboxed and not usage.seconds)):
+            raise RuntimeError(f"nbgrader could not start, or could not keep the grade: {problem}")
+        if found is None:
+            record.notes.append(usage.killed or NO_ANSWER)
+            return
+        _settle(record, found)
 
     def _autograde(self, student: str, environment: dict[str, str]) -> Child:
         """Start nbgrader on one submission."""
         arguments = ["autograde", self.master.name, f"--student={student}", "--force"]
         allowed = self.limits.seconds + 120  # the sandbox ends first
-        return self.room.nbgrader(*arguments, environment=environment, seconds=allowed)
+        memory = MEMORY if self.sandboxed else None  # a kernel outside would inherit the limit
+        return self.room.nbgrader(
+            *arguments, environment=environment, seconds=allowed, memory=memory
+        )
 
 
-def _read_probes(environment: dict[str, str]) -> dict | None:
-    path = Path(environment["GRADING_PROBES"])
-    return json.loads(path.read_text()) if path.exists() else None
+def _broken(record: Record, problem: Exception) -> Record:
+    """Of a submission at which grading itself failed; the next run tries again."""
+    notes = [f"{NOT_GRADED}: {type(problem).__name__}: {problem}"]
+    key = f"again {record.key}"
+    return Record(record.student, record.assignment, key, Status.DID_NOT_RUN, notes)
+
+
+def _settle(record: Record, found: dict) -> None:
+    """Enter what execution found out."""
+    record.tests, record.status = found["tests"], Status.GRADED
+    if found["silent"]:
+        record.status = Status.NEEDS_A_PERSON
+        record.notes.append(f"no check was possible after {', '.join(found['silent'])}")
+    if found["tampered"]:
+        record.status = Status.TAMPERED
+        record.notes.append(f"false statements passed after {len(found['tampered'])} tests")
+
+
+def _concerns_all(problem: Exception) -> bool:
+    """Whether no submission could be graded now, so that there is nothing to go on with."""
+    return isinstance(problem, SandboxError) or (
+        isinstance(problem, OSError) and problem.errno in EVERYWHERE
+    )
+
+
+def _read(path: str) -> dict | None:
+    return json.loads(Path(path).read_text()) if Path(path).exists() else None
 
 
 def _write_notebook(path: Path, notebook: nbformat.NotebookNode) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from .files import remove
 from .sandbox import Limits, Usage, font_lists
 
 KERNEL = "sandbox"
@@ -32,12 +32,13 @@ def private_folder(limits: Limits) -> Iterator[dict[str, str]]:
             "TMPDIR": str(folder / "shared"),
             "GRADING_LIMITS": json.dumps(asdict(limits)),
             "GRADING_FONTS": font_lists(),
+            "GRADING_PREPARED": str(folder / "prepared.json"),
             "GRADING_USAGE": str(folder / "usage.json"),
             "GRADING_PROBES": str(folder / "probes.json"),
             "GRADING_KERNEL": KERNEL,
         }
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def _write_kernel(folder: Path) -> None:

@@ -70,7 +70,7 @@ def write_imports(folder: Path, master: Master, rows: list[Row]) -> list[str]:
 
 def _tells(key: str, keys: Counter) -> bool:
     """Whether a key is one student's, and comes through a table unchanged."""
-    return bool(key) and keys[_alike(key)] == 1 and not key.startswith(FORMULA)
+    return bool(key) and keys[_alike(key)] == 1 and not FORMULA.match(key)
 
 
 def _alike(key: str) -> str:

@@ -23,6 +23,7 @@ from nbgrader.api import Gradebook, MissingEntry
 from .blank import TEXT_STUB
 from .classroom import Classroom, ClassroomError
 from .files import as_text, digest, from_text, write_whole
+from .inert import as_typed
 from .masters import Master, Part, in_points
 from .tables import Table, read_table
 
@@ -146,7 +147,8 @@ def _answers(room: Classroom, master: Master, student: str) -> list[tuple[Part, 
         return []
     cells = nbformat.read(path, as_version=4).cells
     text = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell.source for cell in cells}
-    found = [(p, text.get(p.grade_id, TEXT_STUB)) for p in master.parts if p.role == "answer"]
+    answers = [part for part in master.parts if part.role == "answer"]
+    found = [(part, as_typed(text.get(part.grade_id, TEXT_STUB))) for part in answers]
     return [(part, _shown(answer)) for part, answer in found if answer != TEXT_STUB]
 
 

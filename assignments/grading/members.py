@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from .files import plain
+from .inert import line
 
 LARGEST = 20 << 20  # bytes of a notebook
 DEEPEST = 10  # folders in folders
@@ -80,7 +80,7 @@ def is_junk(name: str) -> bool:
 
 
 def _source(path: Path) -> Source | Member:
-    name = plain(path.name)
+    name = line(path.name)
     try:
         when = path.lstat().st_mtime
         if path.is_dir() and not path.is_symlink():
@@ -94,7 +94,7 @@ def _source(path: Path) -> Source | Member:
 
 def _file(parts: tuple[str, ...], path: Path) -> Member:
     """A file on the disk, if it is a regular one."""
-    found, origin = path.lstat(), plain("/".join(parts))
+    found, origin = path.lstat(), line("/".join(parts))
     if stat.S_ISLNK(found.st_mode):
         return Member(parts, origin, problem=LINK)
     if not stat.S_ISREG(found.st_mode):
@@ -155,7 +155,7 @@ def _is_junk_member(info: zipfile.ZipInfo) -> bool:
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, newest: float) -> Member:
     path = info.filename.replace("\\", "/").split("/")
     parts = tuple(part for part in path if part != ".")
-    origin = f"{name}: {plain(info.filename)}"
+    origin = f"{name}: {line(info.filename)}"
     if not parts or ".." in parts or "" in parts or parts[0].endswith(":"):
         return Member(parts, origin, problem="has a path that leads out of its archive")
     if stat.S_ISLNK(info.external_attr >> 16):

@@ -2,12 +2,12 @@
 
 import os
 
-from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbgrader.preprocessors import CheckCellMetadata, LimitOutput, SaveAutoGrades
 
 from grading.blank import CODE_STUB, TEXT_STUB
 from grading.execute import MEBI, ProbedExecute
 from grading.kernels import KERNEL
+from grading.outputs import Inert
 from grading.sandbox import Limits
 
 limits = Limits.from_environment()
@@ -21,10 +21,11 @@ c.ClearSolutions.text_stub = TEXT_STUB
 c.ProbedExecute.timeout = limits.cell_seconds
 c.ProbedExecute.shutdown_kernel = "immediate"  # nothing in it is needed any more
 c.ProbedExecute.max_output = limits.output * MEBI
+c.ProbedExecute.max_outputs = limits.outputs * MEBI
 c.Autograde.autograde_preprocessors = [
     ProbedExecute,
-    ClearMetadataPreprocessor,
     LimitOutput,
+    Inert,
     SaveAutoGrades,
     CheckCellMetadata,
 ]

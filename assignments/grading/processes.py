@@ -8,6 +8,7 @@ each submission, and whatever happens in it stays there.
 import ctypes
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from multiprocessing.connection import wait
 from typing import TypeVar
@@ -27,10 +29,13 @@ Result = TypeVar("Result")
 FORK = multiprocessing.get_context("fork")
 PDEATHSIG, CHILD_SUBREAPER = 1, 36  # of Linux's prctl
 MOMENT = 0.2  # seconds until an interrupt is noticed
+LAST_WORDS = 1 << 16  # bytes of stderr that are read
+OUT_OF_MEMORY = ["MemoryError", "bad_alloc", "Cannot allocate memory"]
+BROKEN = {-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS}  # how programs in C run out of it
 
 
 class Child:
-    """A forked process at work; what it writes to stderr is kept.
+    """A forked process at work; the end of what it writes to stderr is kept in `errors`.
 
     Parameters
     ----------
@@ -38,13 +43,19 @@ class Child:
         Called without arguments in the new process.
     seconds
         Time after which the process is killed.
+    memory
+        Bytes that it may take on top of what this process has; none: no limit.
     """
 
-    def __init__(self, work: Callable[[], object], seconds: float) -> None:
+    def __init__(
+        self, work: Callable[[], object], seconds: float, memory: int | None = None
+    ) -> None:
         self.seconds, self._end = seconds, time.monotonic() + seconds
-        self.timed_out = False
-        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
-        self._process = FORK.Process(target=_begin, args=(work, self._errors.fileno(), os.getpid()))
+        self.timed_out, self.errors = False, ""
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        most = memory and memory + psutil.Process().memory_info().data
+        begin = partial(_begin, work, self._errors.fileno(), os.getpid(), most)
+        self._process = FORK.Process(target=begin)
         self._process.start()
         self.sentinel, self.pid = self._process.sentinel, self._process.pid
 
@@ -53,7 +64,10 @@ class Child:
         if self._process.is_alive() and time.monotonic() > self._end:
             self.timed_out = True
             self.kill()
-        return not self._process.is_alive()
+        if self._process.is_alive():
+            return False
+        self._read_errors()
+        return True
 
     def kill(self) -> None:
         """End the process and all that it started, and wait until they are gone."""
@@ -62,20 +76,29 @@ class Child:
             self._process.kill()
             _end(started)
         self._process.join()
+        self._read_errors()
 
     @property
     def status(self) -> int:
         """The exit status, negative if a signal ended the process."""
         return self._process.exitcode
 
+    def _read_errors(self) -> None:
+        if not self._errors.closed:
+            size = self._errors.seek(0, os.SEEK_END)
+            self._errors.seek(max(0, size - LAST_WORDS))
+            self.errors = self._errors.read().decode(errors="replace")
+            self._errors.close()
+
     @property
-    def errors(self) -> str:
-        """What was written to stderr."""
-        self._errors.seek(0)
-        return self._errors.read()
+    def starved(self) -> bool:
+        """Whether the process ended because it needed more memory than it may have."""
+        return self.status in BROKEN or (
+            self.status != 0 and any(words in self.errors for words in OUT_OF_MEMORY)
+        )
 
 
-def _begin(work: Callable[[], object], errors: int, parent: int) -> None:
+def _begin(work: Callable[[], object], errors: int, parent: int, most: int | None) -> None:
     """First acts of a new process: a session of its own, as Ctrl-C is the parent's to hear."""
     os.setsid()
     interrupts.forget()
@@ -83,6 +106,10 @@ def _begin(work: Callable[[], object], errors: int, parent: int) -> None:
     if os.getppid() != parent:
         os._exit(1)
     os.dup2(errors, 2)
+    if most:  # only the soft limit, as a kernel that it starts has one of its own
+        resource.setrlimit(
+            resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1])
+        )
     work()
 
 

@@ -6,6 +6,10 @@ from enum import StrEnum
 from pathlib import Path
 
 from .files import write_whole
+from .inert import line
+
+MOST_NOTES = 50
+NOT_GRADED = "could not be graded"  # begins the note of an error in grading itself
 
 
 class Status(StrEnum):
@@ -37,7 +41,9 @@ class Record:
     peak_memory: float = 0.0
 
     def write(self, path: Path) -> None:
-        """Keep the record, whole or not at all."""
+        """Keep the record, whole or not at all; what a submission said, as plain lines."""
+        self.notes = [line(note) for note in self.notes[:MOST_NOTES]]
+        self.tests = {name: line(error) for name, error in self.tests.items()}
         write_whole(path, json.dumps(asdict(self), indent=1, ensure_ascii=False))
 
 

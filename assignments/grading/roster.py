@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 from .classroom import ClassroomError
-from .files import CONTROL
+from .inert import line as one_line
 from .tables import Line, Table, read_table
 
 COLUMNS = ["id", "first_name", "last_name", "email", "lms_user_id"]
@@ -126,7 +126,7 @@ def _first_valid(*names: str) -> str:
 def _clean(student: Student) -> Student:
     """The values without space around them and control characters, in one Unicode form."""
     values = {
-        name: CONTROL.sub("", unicodedata.normalize("NFC", value)).strip()
+        name: one_line(unicodedata.normalize("NFC", value))
         for name, value in asdict(student).items()
     }
     return Student(**values)

@@ -10,6 +10,7 @@ bubblewrap (https://github.com/containers/bubblewrap).
 """
 
 import json
+import math
 import os
 import shutil
 import stat
@@ -20,6 +21,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -31,6 +33,8 @@ INSIDE = Path(__file__).with_name("inside.py")
 NOBODY = 200_000  # and above: users that own nothing, one for each sandbox
 SYSTEM = ["/usr", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime"]
 FONTS = "/tmp/matplotlib"
+ENTRY = 0.25  # MiB that a file or folder counts at least
+MOST_ENTRIES = 10_000
 MEBI = 1 << 20
 
 
@@ -50,6 +54,7 @@ class Limits:
     file: int = 64
     disk: int = 256
     output: int = 4  # that a cell may print or draw
+    outputs: int = 32  # all cells together
 
     @classmethod
     def from_environment(cls) -> "Limits":
@@ -185,11 +190,12 @@ def watch(process: subprocess.Popen, shared: Path, limits: Limits, report: Path)
     parent = int(os.environ.get("JPY_PARENT_PID", os.getppid()))  # it may be gone already
     start, peak, killed = time.monotonic(), 0.0, ""
     while process.poll() is None:
-        memory, seconds = _resident(process.pid), time.monotonic() - start
+        family, seconds = _family(process.pid), time.monotonic() - start
+        memory, disk = _resident(family), _size(shared, limits.disk) + _unnamed(family, shared)
         peak = max(peak, memory)
         if os.getppid() != parent:
             killed = "grading was interrupted"
-        killed = killed or _excess(memory, _size(shared), seconds, limits)
+        killed = killed or _excess(memory, disk, seconds, limits)
         if killed:
             process.kill()  # everything inside dies with bubblewrap
             process.wait()
@@ -202,32 +208,65 @@ def _excess(memory: float, disk: float, seconds: float, limits: Limits) -> str:
     if memory > limits.memory:
         return f"used more than {limits.memory} MiB of memory"
     if disk > limits.disk:
-        return f"wrote more than {limits.disk} MiB"
+        return f"wrote more than {limits.disk} MiB, or very many files and folders"
     if seconds > limits.seconds:
         return f"ran longer than {limits.seconds} s"
     return ""
 
 
-def _resident(pid: int) -> float:
-    """Memory of a process and its descendants [MiB]; those that just ended count nothing."""
-    total = 0
-    try:
+def _family(pid: int) -> list[psutil.Process]:
+    """A process and its descendants."""
+    with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(pid)
-        family = [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0.0
+        return [parent, *parent.children(recursive=True)]
+    return []
+
+
+def _resident(family: list[psutil.Process]) -> float:
+    """Memory of processes [MiB]; those that just ended count nothing."""
+    total = 0
     for process in family:
-        try:
+        with suppress(psutil.NoSuchProcess):
             total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
     return total / MEBI
 
 
-def _size(folder: Path) -> float:
-    """What lies in a folder [MiB], links not followed."""
-    sizes = [entry.stat(follow_symlinks=False).st_size for entry in os.scandir(folder)]
-    return sum(sizes) / MEBI
+def _unnamed(family: list[psutil.Process], folder: Path) -> float:
+    """What lies on a folder's disk although it was removed, because it is still open [MiB]."""
+    device, total = folder.stat().st_dev, 0.0
+    for process in family:
+        with suppress(OSError):  # it ended just now
+            for entry in os.scandir(f"/proc/{process.pid}/fd"):
+                with suppress(OSError):
+                    found = os.stat(entry.path)
+                    unnamed = stat.S_ISREG(found.st_mode) and not found.st_nlink
+                    total += found.st_blocks * 512 if unnamed and found.st_dev == device else 0
+    return total / MEBI
+
+
+def _size(folder: Path, enough: float) -> float:
+    """What lies in a folder and all folders in it [MiB], links not followed.
+
+    Nothing is as small as `ENTRY`, and a folder that cannot be looked into is too large:
+    so neither many files nor deep folders take long to count.
+    """
+    total, folders = 0.0, [str(folder)]
+    while folders and total <= enough:
+        try:
+            entries = list(islice(os.scandir(folders.pop()), MOST_ENTRIES))
+        except FileNotFoundError:
+            continue  # removed just now
+        except OSError:
+            return math.inf  # no right to look, or too deep
+        folders += [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        total += sum(map(_entry_size, entries))
+    return total
+
+
+def _entry_size(entry: os.DirEntry) -> float:
+    with suppress(OSError):
+        return max(ENTRY, entry.stat(follow_symlinks=False).st_size / MEBI)
+    return ENTRY
 
 
 def main() -> int:
@@ -237,7 +276,8 @@ def main() -> int:
     if os.geteuid() == 0:
         for path in (connection_file.parent, connection_file):
             os.chown(path, _user(), _user())
-    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    # its stderr too: a submission would speak there for nbgrader
+    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     process = subprocess.Popen(command(connection_file, limits), **quiet)
     watch(process, connection_file.parent, limits, Path(os.environ["GRADING_USAGE"]))
     return process.returncode

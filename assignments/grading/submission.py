@@ -2,18 +2,25 @@
 
 The cells of the released notebook are known by name. Each gets its released labels
 back, a repeated one keeps only the first, a missing one is put back. Answers beside
-their cells are moved into them. Outputs go. What the student wrote is not changed.
+their cells are moved into them. Outputs go. Code is not changed; text is kept so that no
+browser runs it.
 """
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from . import inert
 from .answers import gather
 from .collect import LARGEST
+from .files import write_whole
+
+MOST_CELLS = 2_000
+LONGEST_SOURCE = 1 << 20  # characters of all cells; the longest master has 30,000
 
 
 class NotGradableError(ValueError):
@@ -31,6 +38,22 @@ class Prepared:
     notebook: NotebookNode
     notes: list[str] = field(default_factory=list)
     unlabelled: bool = False
+
+
+def prepare_into(notebook: Path, report: Path, content: bytes, released: NotebookNode) -> None:
+    """Prepare in a process of its own: whatever a file does to a parser, it does it there.
+
+    Writes the notebook, unless it is refused, and last a report.
+    """
+    found = {"notes": [], "unlabelled": False, "refused": "", "foreign": False}
+    try:
+        prepared = prepare(content, released)
+    except NotGradableError as problem:
+        found |= {"refused": str(problem), "foreign": isinstance(problem, OtherAssignmentError)}
+    else:
+        found |= {"notes": prepared.notes, "unlabelled": prepared.unlabelled}
+        write_whole(notebook, nbformat.writes(prepared.notebook))
+    write_whole(report, json.dumps(found))
 
 
 @dataclass
@@ -61,7 +84,7 @@ def prepare(content: bytes, released: NotebookNode) -> Prepared:
     OtherAssignmentError
         If it is the notebook of another assignment.
     """
-    cells = [_plain(cell) for cell in _parse(content)["cells"]]
+    cells = [_plain(cell) for cell in _parse(content)]
     names = {_name(cell): cell for cell in released.cells if _name(cell)}
     known = [cell for cell in cells if _name(cell) in names]
     if not known and any(_name(cell) for cell in cells):
@@ -70,23 +93,32 @@ def prepare(content: bytes, released: NotebookNode) -> Prepared:
     notebook = new_notebook(metadata=released.metadata)
     notebook.cells = _labelled(cells, names, fixed)
     _put_back(notebook.cells, released, fixed)
+    _still(notebook.cells, released)
     if not known:
         return Prepared(notebook, ["no cell kept its label: tests were added at the end"], True)
     return Prepared(notebook, fixed.notes() + gather(notebook.cells, released))
 
 
-def _parse(content: bytes) -> dict:
+def _parse(content: bytes) -> list[dict]:
+    """The cells of a file; none of them is taken on trust."""
     if len(content) > LARGEST:
         raise NotGradableError(f"larger than {LARGEST >> 20} MiB")
     try:
         notebook = nbformat.from_dict(json.loads(content.decode("utf-8-sig")))
         notebook = nbformat.convert(notebook, 4)
-        for cell in notebook["cells"]:
-            str(cell["cell_type"]), "".join(cell["source"]), dict(cell["metadata"])
+        cells = notebook["cells"]
+        length = sum(len("".join(cell["source"])) for cell in cells)
+        for cell in cells:
+            str(cell["cell_type"]), {**cell["metadata"]}
     except Exception as error:
         # whatever a file can do to a parser, one bad file must not stop the class
         raise NotGradableError(f"not a notebook ({type(error).__name__}: {error})"[:200]) from None
-    return notebook
+    if len(cells) > MOST_CELLS or length > LONGEST_SOURCE:
+        raise NotGradableError(
+            f"{len(cells):,} cells with {length:,} characters; not more than "
+            f"{MOST_CELLS:,} cells with {LONGEST_SOURCE:,} characters are run"
+        )
+    return cells
 
 
 def _plain(cell: dict) -> NotebookNode:
@@ -137,6 +169,14 @@ def _put_back(cells: list[NotebookNode], released: NotebookNode, fixed: Fixed) -
         places = [i for i, cell in enumerate(cells) if _name(cell) in before]
         cells.insert(places[-1] + 1 if places else len(cells), missing.copy())
         fixed.missing.append(name)
+
+
+def _still(cells: list[NotebookNode], released: NotebookNode) -> None:
+    """Keep all text that is not the assignment's own so that nothing renders it."""
+    own = {cell.source for cell in released.cells if cell.cell_type == "markdown"}
+    for cell in cells:
+        if cell.cell_type == "markdown" and cell.source not in own:
+            cell.source = inert.written(cell.source)
 
 
 def _task(cell: NotebookNode) -> str:

@@ -16,7 +16,7 @@ from grading.check import failures, run
 from grading.masters import Master, to_nbgrader
 from grading.records import Status
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_markdown_cell
 
 GRADED, STOPPED = {Status.GRADED}, {Status.DID_NOT_RUN}
 RAN = {Status.GRADED, Status.DID_NOT_RUN}
@@ -396,13 +396,133 @@ def replaces_comparisons(master, rng, attack):
     return _tampers(master, code)
 
 
+# -- what is kept, one record each, bounds ------------------------------------------------
+
+# who answers with what would run in the browser of whoever marks it
+ACTIVE = "<script>window.pwned=1</script>\n\n[a](javascript:pwned=1) <img src=x onerror='pwned=1'>"
+
+
+def active_answer(master, rng, attack):
+    notebook = solved(master)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and _name(cell):
+            cell.source = ACTIVE
+    notebook.cells.append(new_markdown_cell(ACTIVE))
+    return Submission(_bytes(notebook), solved(master))
+
+
+def active_outputs(master, rng, attack):
+    code = """
+from IPython.display import HTML, Javascript, display
+display(HTML("<script>window.pwned=1</script>"), Javascript("window.pwned=1"))
+display({"image/png": 'x" onerror="pwned=1', "text/plain": "\\x1b]0;title\\x07"}, raw=True)"""
+    return _solved_with(master, code)
+
+
+def many_small_messages(master, rng, attack):
+    """Each of them is sent at once, none is joined with another."""
+    code = f"""
+{SEND}
+for number in range(30_000):
+    send("stream", {{"name": "stdout", "text": "x"}})"""
+    return _solved_with(master, code)
+
+
+def huge_figure(master, rng, attack):
+    code = """
+import base64, os
+from IPython.display import display
+display({"image/png": base64.b64encode(os.urandom(50 << 20)).decode()}, raw=True)"""
+    return _solved_with(master, code)
+
+
+def malformed_labels(master, rng, attack):
+    notebook = solved(master)
+    for label in ([], "x", 7, {"grade_id": ["x"]}, {"grade_id": "\ud800"}, float("nan"), 10**400):
+        notebook.cells.append({"cell_type": "code", "source": "1", "outputs": [], "metadata": {}})
+        notebook.cells[-1]["metadata"] = {"nbgrader": label}
+    return Submission(_bytes(notebook), solved(master))
+
+
+def _solved_with(master, code: str) -> Submission:
+    """Everything solved, behind a cell that is a nuisance."""
+    notebook = solved(master)
+    notebook.cells.insert(1, new_code_cell(code))
+    return Submission(_bytes(notebook), solved(master))
+
+
+SEND = """
+kernel = get_ipython().kernel
+def send(kind, content, buffers=None):
+    parent = kernel.get_parent()
+    kernel.session.send(kernel.iopub_socket, kind, content, parent=parent, buffers=buffers)"""
+
+
+def many_cells(master, rng, attack):
+    notebook = solved(master)
+    notebook.cells += [
+        {"cell_type": "code", "source": "1", "metadata": {}, "outputs": []}
+    ] * 150_000
+    return Submission(_bytes(notebook), statuses=STOPPED)
+
+
+def deep_json(master, rng, attack):
+    deep = b"[" * 50_000 + b"]" * 50_000
+    content = _bytes(student_version(to_nbgrader(master)))
+    return Submission(
+        content.replace(b'"metadata": {', b'"metadata": {"x": ' + deep + b", ", 1), statuses=STOPPED
+    )
+
+
+def nested_folders(master, rng, attack):
+    code = """
+import glob, os
+for place in glob.glob('/tmp/*/shared') + glob.glob('/tmp/*/*/shared') + ['/tmp']:
+    os.chdir(place)
+    for _ in range(3000):
+        os.mkdir('d'); os.chdir('d')"""
+    return _blank_with(master, code)
+
+
+def flood_of_widgets(master, rng, attack):
+    code = f"""
+{SEND}
+for number in range(100):
+    state = {{"state": {{"_model_module": "x", "value": "x" * (1 << 20)}}}}
+    send("comm_open", {{"comm_id": str(number), "target_name": "jupyter.widget", "data": state}})"""
+    return _blank_with(master, code)
+
+
+def message_of_many_parts(master, rng, attack):
+    """None of them is too long; not in the class, as it takes all the time that there is."""
+    code = f"{SEND}\nsend('stream', {{'name': 'stdout', 'text': 'x'}}, [bytes(7 << 20)] * 300)"
+    return _blank_with(master, code)
+
+
+def speaks_for_nbgrader(master, rng, attack):
+    """A message that nbgrader fails at, and words that would stop the class."""
+    code = f"""
+import os
+words = "OSError: No space left on device"
+for number in range(20):
+    try: os.write(number, words.encode())
+    except OSError: pass
+{SEND}
+send("display_data", {{"data": {{"image/png": [words]}}, "metadata": words}})
+send("stream", {{"name": [words], "text": words}})
+send("error", words)"""
+    return _blank_with(master, code)
+
+
 HONEST = [
     right, untouched, wrong_in_one_task, off_by_one, exception, syntax_error, infinite_loop,
     memory_bomb, gigabyte_of_output, warning, tests_deleted, solved_below_the_stubs,
-    cells_duplicated, tests_edited, labels_lost, labels_forged, renamed_file,
+    cells_duplicated, tests_edited, labels_lost, labels_forged, renamed_file, active_answer,
+    active_outputs, many_small_messages, huge_figure, malformed_labels,
 ]  # fmt: skip
 HOSTILE = [
     broken_json, exits, fork_bomb, loop_that_ignores_interrupts, fills_the_disk, reads_masters,
     reads_other_submissions, calls_the_network, attacks_the_gradebook, writes_elsewhere,
-    kills_its_parents, disables_asserts, swallows_errors, replaces_comparisons,
+    kills_its_parents, disables_asserts, swallows_errors, replaces_comparisons, many_cells,
+    deep_json, nested_folders, flood_of_widgets, speaks_for_nbgrader,
 ]  # fmt: skip

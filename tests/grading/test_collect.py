@@ -451,3 +451,12 @@ def test_of_many_notebooks_of_one_student_only_some_are_read(inbox):
     names = [f"ekanna_501_{9000 + n}_x.ipynb" for n in range(NOTEBOOKS + 2)]
     archive(inbox / "a.zip", dict.fromkeys(names, b""))
     assert len(collect(inbox, CLASS).unused) == 2
+
+
+@pytest.mark.parametrize("place", range(0, 400, 7))
+def test_no_damage_to_an_archive_stops_the_class(inbox, place):
+    archive(inbox / "a.zip", {"anna/x.ipynb": b"{}" * 100})
+    content = bytearray((inbox / "a.zip").read_bytes())
+    content[place % len(content)] ^= 0xFF
+    (inbox / "a.zip").write_bytes(content)
+    collect(inbox, STUDENTS)

@@ -98,6 +98,14 @@ def test_what_a_submission_made_up_is_not_quoted(kind, tmp_path):
     assert "failed: run this test in your notebook" in text
 
 
+def test_the_words_of_an_error_in_grading_are_not_repeated():
+    broken = row({})
+    broken.record.notes[:] = [f"could not be graded: ValidationError: {HIDDEN}"]
+    text = page(MASTER, broken)
+    assert "<li>could not be graded</li>" in text
+    assert "ValidationError" not in text
+
+
 def test_who_handed_nothing_in_gets_no_page(tmp_path):
     empty = Row(ANNA, Record("anna", "1_demo", "", Status.MISSING), {}, {})
     write_feedback(tmp_path, MASTER, [empty])

@@ -1,0 +1,63 @@
+"""Text that would run in a browser, were it rendered: one statement in many disguises."""
+
+CALL = "window.pwned=1"
+SCRIPT = f"<script>{CALL}</script>"
+IMAGE = f"<img src=x onerror='{CALL}'>"
+TEXTS = {
+    "script": SCRIPT,
+    "image": IMAGE,
+    "image in a sentence": f"a {IMAGE} b",
+    "unfinished tag": f"<img src=x onerror='{CALL}' alt='",
+    "upper case": f"<ScRiPt>{CALL}</sCrIpT>",
+    "split tag": f"<img\nsrc=x\nonerror='{CALL}'\n>",
+    "frame": f'<iframe srcdoc="<script>parent.{CALL}</script>"></iframe>',
+    "object": f'<object data="data:text/html,<script>parent.{CALL}</script>"></object>',
+    "drawing": f"<svg onload='{CALL}'></svg>",
+    "formula": f"<math><mtext><img src=x onerror='{CALL}'></mtext></math>",
+    "details": f"<details open ontoggle='{CALL}'>x</details>",
+    "indented": f"    code\n\n1. list\n\n       {IMAGE}",
+    "indented formula": f"    code $$ x $$ {IMAGE}",
+    "list": f"- a\n    - b\n\n        {IMAGE}\n- {IMAGE}",
+    "quote": f"> > {IMAGE}",
+    "table": f"| a |\n|---|\n| {IMAGE} |",
+    "comment": f"<!-- --> {IMAGE} <!-- {SCRIPT} -->",
+    "after a fence": f"```\ncode\n```\n{IMAGE}",
+    "fence": f"```html\n{IMAGE}\n```",
+    "unfinished fence": f"````\n```\n{IMAGE}",
+    "mermaid": f"```mermaid\n</pre>{IMAGE}\n```",
+    "language": f'```"><img/src=x/onerror="{CALL}">\ncode\n```',
+    "end of the block": f"</pre>{IMAGE}<pre>",
+    "end of the page": f"</pre></div></body>{SCRIPT}",
+    "disguised end": f"<pre>&lt;/pre&gt;</pre>{IMAGE}",
+    "entities": f"&lt;img src=x onerror='{CALL}'&gt; &#60;script&#62;{CALL}&#60;/script&#62;",
+    "dollars": f"$a < b$ ${IMAGE}$ $${SCRIPT}$$",
+    "unfinished dollars": f"$$ {IMAGE}",
+    "environment": f"\\begin{{a}}{IMAGE}\\end{{a}}\\begin{{b}}{SCRIPT}",
+    "backslashes": f"\\<img src=x onerror='{CALL}'\\> \\\\({IMAGE}\\\\)",
+    "template": f"{{{{ x }}}} {{% raw %}} {IMAGE}",
+    "backspace": f"<im\bg src=x onerror='{CALL}'> <im\x00g src=x onerror='{CALL}'>",
+    "line separators": f"<img\u2028src=x\u2029onerror='{CALL}'>",
+    "other letters": f"\uff1cscript\uff1e{CALL}\uff1c/script\uff1e \u2039script\u203a",
+    "stylesheet": "<style>body{display:none}</style>",
+    "next page": f'<meta http-equiv="refresh" content="0;url=javascript:{CALL}">',
+    "base": '<base href="http://elsewhere.example/">',
+    "form": f'<form action="javascript:{CALL}"><input autofocus onfocus="{CALL}"></form>',
+}
+LINKS = {  # run when somebody clicks
+    "link": f"[look](javascript:{CALL})",
+    "link of data": f"[look](data:text/html,<script>opener.{CALL}</script>)",
+    "link in disguise": f"[look](java&#x73;cript:{CALL}) [look](<java\nscript:{CALL}>)",
+    "automatic link": f"<javascript:{CALL}>",
+    "link by reference": f"[look][a]\n\n[a]: javascript:{CALL}\n",
+    "link of HTML": f'<a href="javascript:{CALL}">look</a>',
+    "link of a formula": rf"$\href{{javascript:{CALL}}}{{look}}$",
+    "style of a formula": r"$$\style{position:fixed;top:0;width:9999px;height:9999px}{look}$$",
+    "class of a formula": r"$$\class{save-icon}{\cssId{statusmessage}{look}}$$",
+}
+IMAGES = {  # tell somebody elsewhere who looked, and when
+    "image elsewhere": "![x](http://{server}/seen.png)",
+    "image by reference": "![x][b]\n\n[b]: http://{server}/seen.png",
+    "image of HTML": '<img src="http://{server}/seen.png">',
+    "attachment": "![x](attachment:missing.png)",
+    "a file beside it": "![x](files/../../../gradebook.db)",
+}
