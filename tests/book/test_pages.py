@@ -209,9 +209,8 @@ def test_dark_mode_is_dark_and_readable(page):
         page.emulate_media(color_scheme="light", reduced_motion="reduce")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_first_text_of_a_look_has_the_contrast_of_all(browser, sites, scheme):
-    page = browser.new_page(viewport=DESKTOP, color_scheme=scheme, reduced_motion="reduce")
+def test_the_first_text_of_a_look_has_the_contrast_of_all(browser, sites):
+    page = browser.new_page(viewport=DESKTOP, color_scheme="dark", reduced_motion="reduce")
     page.goto(f"{sites['file']}/{CHAPTER}.html")
     looks = contrasts(page)
     assert sum(len(look["all"]) for look in looks.values()) > 5 * len(looks) > 250
