@@ -33,6 +33,7 @@ POINTER = re.compile(  # "its solution decays" is about an equation, and stays
 NESTED = re.compile(r"^\s*[`~:]{3,}\{solution", flags=re.M)
 SHORTEST = 12  # characters: shorter lines are anybody's
 SHORTEST_BARE = 20  # letters and digits: a word or two are anybody's
+Forms = tuple[str, str]
 BINARY = {".png", ".jpg", ".gif", ".ico", ".inv", ".woff", ".woff2", ".ttf", ".otf", ".eot"}
 
 
@@ -157,12 +158,12 @@ def _line_of(text: str, found: re.Match) -> str:
 
 def secrets(chapters: Iterable[Chapter], public: str) -> dict[str, str]:
     """Lines of solutions that stand nowhere in public: line -> chapter."""
-    forms = [squeeze(public), bare(public)]
+    known = _forms(public)
     return {
         line.strip(): chapter.path.name
         for chapter in chapters
         for line in chapter.solutions.splitlines()
-        if len(squeeze(line)) >= SHORTEST and not any(_occurs(line, forms))
+        if len(squeeze(line)) >= SHORTEST and not _occurs(_forms(line), known)
     }
 
 
@@ -176,23 +177,24 @@ def find_leaks(folder: Path, lines: Mapping[str, str]) -> list[Leak]:
     """
     if not lines:
         raise ValueError("no solution has a line of its own: were there any chapters?")
+    wanted = {line: _forms(line) for line in lines}
     files = [f for f in sorted(folder.rglob("*")) if f.is_file() and f.suffix not in BINARY]
-    return [leak for file in files for leak in _leaks_of(file, lines)]
+    return [Leak(file, lines[line], line) for file in files for line in _lines_in(file, wanted)]
 
 
-def _leaks_of(file: Path, lines: Mapping[str, str]) -> Iterator[Leak]:
-    text = readable(file)
-    forms = [squeeze(text), bare(text)]
-    for line, chapter in lines.items():
-        if any(_occurs(line, forms)):
-            yield Leak(file, chapter, line)
+def _lines_in(file: Path, wanted: Mapping[str, Forms]) -> list[str]:
+    text = _forms(readable(file))
+    return [line for line, forms in wanted.items() if _occurs(forms, text)]
 
 
-def _occurs(line: str, forms: list[str]) -> Iterator[bool]:
-    """Whether a line stands in a text: as it is, and as markup leaves it."""
-    squeezed, words = forms
-    yield squeeze(line) in squeezed
-    yield len(bare(line)) >= SHORTEST_BARE and bare(line) in words
+def _forms(text: str) -> Forms:
+    """A text as it is, and as markup leaves it."""
+    return squeeze(text), bare(text)
+
+
+def _occurs(line: Forms, text: Forms) -> bool:
+    """Whether a line stands in a text in either form."""
+    return line[0] in text[0] or (len(line[1]) >= SHORTEST_BARE and line[1] in text[1])
 
 
 def bare(text: str) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 ROOT = Path(__file__).parent.parent.parent
@@ -111,15 +110,3 @@ def visit(context: BrowserContext, address: str) -> Visit:
 def redrawn(page: Page) -> None:
     """Wait until a change of size, theme or focus is drawn."""
     page.evaluate(FRAMES)
-
-
-def violations(page: Page, options: dict | None = None, context: str | None = None) -> list[str]:
-    """What axe finds, one line for each element: impact, rule, element, reason."""
-    found = Axe().run(
-        page, context=context, options={"resultTypes": ["violations"], **(options or {})}
-    )
-    return [
-        f"{rule['impact']} {rule['id']}: {node['html'][:160]} ({node['failureSummary'][:300]})"
-        for rule in found.response["violations"]
-        for node in rule["nodes"]
-    ]

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from browser import HTML, find_browser, launched, served
 from lab_page import LabPage, open_lab
 
+DESKTOP = {"width": 1280, "height": 900}
 MISSING = "Chromium is missing (.ci/run installs it; the variable CHROMIUM may name one)"
 
 
@@ -41,15 +42,24 @@ def address(sites) -> str:
 @pytest.fixture
 def context(browser) -> Iterator[BrowserContext]:
     """A window of its own for each test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport=DESKTOP)
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def shared(browser) -> Iterator[BrowserContext]:
+    """A window for tests that change nothing but the page they are given."""
+    context = browser.new_context(viewport=DESKTOP)
     yield context
     context.close()
 
 
 @pytest.fixture
-def lab(context, address) -> Iterator[LabPage]:
-    """The lab on its own page, which ends without a complaint and without a request outside."""
-    lab = open_lab(context, address)
+def lab(shared, address) -> Iterator[LabPage]:
+    """The lab on a new page, which ends without a complaint and without a request outside."""
+    lab = open_lab(shared, address)
     yield lab
+    lab.page.close()
     assert lab.visit.surprises() == []
     assert lab.visit.outside == []

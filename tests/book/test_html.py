@@ -5,7 +5,6 @@ Run after `make book`; `make test` does both.
 
 import importlib.metadata
 import re
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -50,7 +49,7 @@ def test_every_picture_says_what_it_shows(pages):
 
 
 def test_every_internal_link_leads_somewhere(pages):
-    anchors = {}
+    anchors = {(HTML / f"{name}.html").resolve(): _ids(page) for name, page in pages.items()}
     for name, page in pages.items():
         for link in page.find_all("a", href=True):
             parts = urlsplit(link["href"])
@@ -63,12 +62,11 @@ def test_every_internal_link_leads_somewhere(pages):
             assert target.exists(), f"{name}: {link['href']}"
             if parts.fragment and target.suffix == ".html":
                 if target not in anchors:
-                    anchors[target] = _ids(target)
+                    anchors[target] = _ids(BeautifulSoup(target.read_text(), "html.parser"))
                 assert unquote(parts.fragment) in anchors[target], f"{name}: {link['href']}"
 
 
-def _ids(path: Path) -> set[str]:
-    page = BeautifulSoup(path.read_text(), "html.parser")
+def _ids(page: BeautifulSoup) -> set[str]:
     return {tag["id"] for tag in page.find_all(id=True)}
 
 

@@ -4,12 +4,14 @@ Run after `make book`; `make test` does both.  What a page asks for is seen from
 from a web server.  How it looks is the same over both, so that is measured once, from the disk.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 
 import numpy as np
 import pypdfium2
 import pytest
-from browser import HTML, Visit, listed_pages, redrawn, violations, visit
+from axe import CONTRAST, contrasts, violations
+from browser import HTML, Visit, listed_pages, redrawn, visit
 from playwright.sync_api import BrowserContext, Page, expect
 
 PAGES = [*listed_pages(), "search", "genindex"]
@@ -21,8 +23,6 @@ PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 PRINTED = [CHAPTER, "appendix/matlab", "appendix/api"]  # answers; wide tables; long names
 PAPER = {"width": 665, "height": 974}  # [CSS pixels] A4 within its margins
 MARGIN = 45  # [points] at the right of a printed page, a little less than its 17 mm
-
-CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 
 RAW_FORMULAS = r"""() => {
   const drawn = "mjx-container, pre, code, script, style, .MathJax";
@@ -79,6 +79,9 @@ COLOURS = """(selectors) => {
   });
 }"""
 
+KEYS_REACH_WHAT_SCROLLS = """() => [...document.querySelectorAll("article pre")]
+  .every((e) => e.tabIndex === 0 || e.scrollWidth <= e.clientWidth)"""
+
 PARTS = ["body", "article p", "article a", "article h2", "article code", "div.highlight pre"]
 PARTS += ["figcaption", "figcaption p", "article table td", "article table th", "div.admonition"]
 PARTS += ["div.admonition p", "div.exercise", "div.exercise p", ".admonition-title", ".output pre"]
@@ -124,23 +127,46 @@ def desktop(browser) -> Iterator[BrowserContext]:
     context.close()
 
 
-@pytest.fixture(
-    scope="module", params=[f"{way}:{name}" for name in PAGES for way in ("http", "file")]
-)
-def opened(request, desktop, sites) -> Iterator[Visit]:
-    """One page after the other, from the web server and from the disk."""
-    way, name = request.param.split(":")
-    seen = visit(desktop, f"{sites[way]}/{name}.html")
+@pytest.fixture(scope="module")
+def unscripted(browser) -> Iterator[BrowserContext]:
+    """One window without JavaScript."""
+    context = browser.new_context(viewport=DESKTOP, java_script_enabled=False)
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def name(request) -> str:
+    """One page after the other."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def http(name, desktop, sites) -> Iterator[Visit]:
+    """The page from the web server."""
+    seen = visit(desktop, f"{sites['http']}/{name}.html")
     yield seen
     seen.page.close()
 
 
-@pytest.fixture(scope="module", params=PAGES)
-def page(request, desktop, sites) -> Iterator[Page]:
-    """One page after the other, from the disk."""
-    page = visit(desktop, f"{sites['file']}/{request.param}.html").page
-    yield page
-    page.close()
+@pytest.fixture(scope="module")
+def file(name, desktop, sites) -> Iterator[Visit]:
+    """The page from the disk."""
+    seen = visit(desktop, f"{sites['file']}/{name}.html")
+    yield seen
+    seen.page.close()
+
+
+@pytest.fixture(params=["http", "file"])
+def opened(request, http, file) -> Visit:
+    """The page from the one and from the other."""
+    return {"http": http, "file": file}[request.param]
+
+
+@pytest.fixture
+def page(file) -> Page:
+    """The page whose looks are measured."""
+    return file.page
 
 
 def test_no_page_asks_an_outside_host(opened):
@@ -165,6 +191,43 @@ def test_there_are_formulas_to_draw():
     assert sum(page.count('class="math ') for page in pages) > 300
 
 
+def test_axe_finds_nothing_serious_on_a_page(page):
+    page.wait_for_function(KEYS_REACH_WHAT_SCROLLS)  # a while after formulas or a width changed
+    grave = [line for line in violations(page) if line.startswith(("serious", "critical"))]
+    assert grave == []
+
+
+def test_dark_mode_is_dark_and_readable(page):
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    try:
+        expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+        redrawn(page)
+        colours = page.evaluate(COLOURS, PARTS)
+        assert [part for part in colours if part["ground"] > 0.1 or part["contrast"] < 4.5] == []
+        assert violations(page, CONTRAST) == []
+    finally:
+        page.emulate_media(color_scheme="light", reduced_motion="reduce")
+
+
+def test_the_first_text_of_a_look_has_the_contrast_of_all(browser, sites):
+    page = browser.new_page(viewport=DESKTOP, color_scheme="dark", reduced_motion="reduce")
+    page.goto(f"{sites['file']}/{CHAPTER}.html")
+    looks = contrasts(page)
+    assert sum(len(look["all"]) for look in looks.values()) > 5 * len(looks) > 250
+    assert [look for look in looks.values() if set(look["all"]) - {look["first"]}] == []
+    page.close()
+
+
+def test_too_little_contrast_is_found_among_texts_of_the_same_class(browser, sites):
+    page = browser.new_page(viewport=DESKTOP, reduced_motion="reduce")
+    page.goto(f"{sites['file']}/{CHAPTER}.html")
+    last = page.locator("article p:visible").last
+    last.evaluate("(p) => (p.innerHTML = '<b style=\"color: #999; background: #aaa\">faint</b>')")
+    (line,) = violations(page, CONTRAST)
+    assert line.startswith('serious color-contrast: <b style="color: #999')
+    page.close()
+
+
 def test_no_page_is_wider_than_a_desktop_or_a_phone(page):
     try:
         for size in (PHONE, DESKTOP):
@@ -186,33 +249,6 @@ def test_no_page_is_wider_than_paper(page):
         page.set_viewport_size(DESKTOP)
 
 
-def test_axe_finds_nothing_serious_on_a_page(page):
-    assert grave(violations(page)) == []
-
-
-def grave(found: list[str]) -> list[str]:
-    return [line for line in found if line.startswith(("serious", "critical"))]
-
-
-def test_dark_mode_is_dark_and_readable(page):
-    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
-    try:
-        expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-        redrawn(page)
-        colours = page.evaluate(COLOURS, PARTS)
-        assert [part for part in colours if part["ground"] > 0.1 or part["contrast"] < 4.5] == []
-    finally:
-        page.emulate_media(color_scheme="light", reduced_motion="reduce")
-
-
-@pytest.mark.parametrize("name", ["index", CHAPTER, "appendix/matlab", "appendix/benchmarks"])
-def test_axe_finds_enough_contrast_in_the_dark(browser, sites, name):
-    context = browser.new_context(color_scheme="dark", reduced_motion="reduce")
-    seen = visit(context, f"{sites['file']}/{name}.html")
-    assert violations(seen.page, CONTRAST) == []
-    context.close()
-
-
 def test_the_chapter_of_these_tests_has_all_kinds_of_parts(browser, sites):
     page = browser.new_page()
     page.goto(f"{sites['file']}/{CHAPTER}.html")
@@ -221,14 +257,12 @@ def test_the_chapter_of_these_tests_has_all_kinds_of_parts(browser, sites):
     page.close()
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_without_javascript_a_page_shows_its_text_and_pictures(browser, sites, name):
-    context = browser.new_context(viewport=DESKTOP, java_script_enabled=False)
-    seen = visit(context, f"{sites['file']}/{name}.html")
-    assert seen.page.evaluate(HIDDEN) == []
-    assert seen.page.evaluate(LOST_PICTURES) == []
-    assert seen.page.locator("main").inner_text().strip()
-    context.close()
+def test_without_javascript_a_page_shows_its_text_and_pictures(unscripted, sites, name):
+    page = visit(unscripted, f"{sites['file']}/{name}.html").page
+    assert page.evaluate(HIDDEN) == []
+    assert page.evaluate(LOST_PICTURES) == []
+    assert page.locator("main").inner_text().strip()
+    page.close()
 
 
 @pytest.mark.parametrize("way", ["http", "file"])
@@ -277,10 +311,23 @@ def test_an_answer_opens_by_key(browser, sites, key):
     page.close()
 
 
-def printed(browser, address: str, **options) -> tuple[Page, pypdfium2.PdfDocument]:
-    """A page, and what it gives on paper with its backgrounds."""
-    page = visit(browser.new_context(viewport=DESKTOP, **options), address).page
-    return page, pypdfium2.PdfDocument(page.pdf(prefer_css_page_size=True, print_background=True))
+@pytest.fixture(scope="module")
+def printed(browser, sites) -> Iterator[Callable[..., tuple[Page, pypdfium2.PdfDocument]]]:
+    """A page, and what it gives on paper with its backgrounds; each is printed once."""
+    contexts = {
+        scheme: browser.new_context(viewport=DESKTOP, color_scheme=scheme)
+        for scheme in ("light", "dark")
+    }
+
+    @cache
+    def on_paper(name: str, scheme: str = "light") -> tuple[Page, pypdfium2.PdfDocument]:
+        page = visit(contexts[scheme], f"{sites['file']}/{name}.html").page
+        pdf = page.pdf(prefer_css_page_size=True, print_background=True)
+        return page, pypdfium2.PdfDocument(pdf)
+
+    yield on_paper
+    for context in contexts.values():
+        context.close()
 
 
 def pixels(document: pypdfium2.PdfDocument) -> list[np.ndarray]:
@@ -296,8 +343,8 @@ def text_of(document: pypdfium2.PdfDocument) -> str:
 
 
 @pytest.mark.parametrize("name", PRINTED)
-def test_a_page_prints_whole_with_its_answers(browser, sites, name):
-    page, document = printed(browser, f"{sites['file']}/{name}.html")
+def test_a_page_prints_whole_with_its_answers(printed, name):
+    page, document = printed(name)
     paragraphs = page.locator("article :is(p, td, pre):not(:has(.math))").all_text_contents()
     words = ["".join(filter(str.isalnum, text))[:25] for text in paragraphs]
     on_paper = text_of(document)
@@ -306,7 +353,6 @@ def test_a_page_prints_whole_with_its_answers(browser, sites, name):
     for sheet in pixels(document):
         assert sheet.shape == (842, 595)  # A4
         assert sheet[:, -MARGIN:].min() == 255, "something reaches into the right margin"
-    page.context.close()
 
 
 def test_paper_has_no_controls(browser, sites):
@@ -319,11 +365,7 @@ def test_paper_has_no_controls(browser, sites):
     page.close()
 
 
-def test_a_dark_page_prints_dark_on_white(browser, sites):
-    address = f"{sites['file']}/{CHAPTER}.html"
-    light, document = printed(browser, address)
-    dark, document_of_dark = printed(browser, address, color_scheme="dark")
-    ink, ink_of_dark = ([(s < 128).sum() for s in pixels(d)] for d in (document, document_of_dark))
+def test_a_dark_page_prints_dark_on_white(printed):
+    documents = [printed(CHAPTER, scheme)[1] for scheme in ("light", "dark")]
+    ink, ink_of_dark = ([(sheet < 128).sum() for sheet in pixels(d)] for d in documents)
     assert all(0.8 * a < b < 100_000 for a, b in zip(ink, ink_of_dark, strict=True))  # of 500,000
-    light.context.close()
-    dark.context.close()
