@@ -33,10 +33,10 @@ def plain(text: str) -> str:
     return UNSEEN.sub("", ESCAPE_SEQUENCE.sub("", text))
 
 
-def line(text: str) -> str:
+def line(text: str, longest: int = LONGEST_LINE) -> str:
     """One plain line, not too long."""
-    text = " ".join(plain(text[: 10 * LONGEST_LINE]).split())
-    return text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]} ..."
+    text = " ".join(plain(text[: 10 * longest]).split())
+    return text if len(text) <= longest else f"{text[:longest]} ..."
 
 
 def written(text: str) -> str:

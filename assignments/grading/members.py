@@ -17,6 +17,7 @@ from .inert import line
 LARGEST = 20 << 20  # bytes of a notebook
 DEEPEST = 10  # folders in folders
 MOST = 20_000  # files of an archive or a folder
+LONGEST_NAME = 200  # characters that are shown of it
 
 JUNK = {"__MACOSX", ".DS_Store", "Thumbs.db", "desktop.ini", ".ipynb_checkpoints"}
 JUNK_STARTS = ("._", ".~", "~$")
@@ -80,7 +81,7 @@ def is_junk(name: str) -> bool:
 
 
 def _source(path: Path) -> Source | Member:
-    name = line(path.name)
+    name = line(path.name, LONGEST_NAME)
     try:
         when = path.lstat().st_mtime
         if path.is_dir() and not path.is_symlink():
@@ -94,7 +95,7 @@ def _source(path: Path) -> Source | Member:
 
 def _file(parts: tuple[str, ...], path: Path) -> Member:
     """A file on the disk, if it is a regular one."""
-    found, origin = path.lstat(), line("/".join(parts))
+    found, origin = path.lstat(), line("/".join(parts), LONGEST_NAME)
     if stat.S_ISLNK(found.st_mode):
         return Member(parts, origin, problem=LINK)
     if not stat.S_ISREG(found.st_mode):
@@ -155,7 +156,7 @@ def _is_junk_member(info: zipfile.ZipInfo) -> bool:
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str, newest: float) -> Member:
     path = info.filename.replace("\\", "/").split("/")
     parts = tuple(part for part in path if part != ".")
-    origin = f"{name}: {line(info.filename)}"
+    origin = f"{name}: {line(info.filename, LONGEST_NAME)}"
     if not parts or ".." in parts or "" in parts or parts[0].endswith(":"):
         return Member(parts, origin, problem="has a path that leads out of its archive")
     if stat.S_ISLNK(info.external_attr >> 16):
