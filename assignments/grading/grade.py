@@ -26,6 +26,7 @@ from .processes import Child, together
 from .records import Record, Status, read_record
 from .roster import Student
 from .sandbox import Limits, require_sandbox
+from .script import judges_script
 from .submission import NotGradableError, OtherAssignmentError, Prepared, prepare
 
 
@@ -110,13 +111,13 @@ class Grader:
         """Let nbgrader execute and score a notebook; fill in the record."""
         submitted = self.room.notebook("submitted", record.assignment, record.student)
         _write_notebook(submitted, prepared.notebook)
-        with private_folder(self.limits) as environment:
+        with private_folder(self.limits, judges_script(self.source)) as environment:
             if not self.sandboxed:
                 environment["GRADING_KERNEL"] = "python3"
             run = self._autograde(record.student, environment)
             yield run
             problem = failure(run)
-            usage, found = read_usage(environment), _read_probes(environment)
+            usage, found = read_usage(environment), _read_found(environment)
         if self.sandboxed and found and not usage.seconds:
             raise ClassroomError("a kernel ran outside the sandbox: grading stopped")
         record.seconds, record.peak_memory = round(usage.seconds, 1), round(usage.peak_memory)
@@ -132,9 +133,14 @@ class Grader:
             record.status = Status.NEEDS_A_PERSON
         if found["silent"]:
             record.notes.append(f"no check was possible after {', '.join(found['silent'])}")
+        if found["disputed"]:
+            record.status = Status.NEEDS_A_PERSON
+            names = ", ".join(found["disputed"])
+            record.notes.append(f"passed in the notebook, but not before the judge: {names}")
         if found["tampered"]:
             record.status = Status.TAMPERED
-            record.notes.append(f"false statements passed after {len(found['tampered'])} tests")
+            names = ", ".join(found["tampered"])
+            record.notes.append(f"false statements pass in the notebook: after {names}")
 
     def _autograde(self, student: str, environment: dict[str, str]) -> Child:
         """Start nbgrader on one submission."""
@@ -143,8 +149,8 @@ class Grader:
         return self.room.nbgrader(*arguments, environment=environment, seconds=allowed)
 
 
-def _read_probes(environment: dict[str, str]) -> dict | None:
-    path = Path(environment["GRADING_PROBES"])
+def _read_found(environment: dict[str, str]) -> dict | None:
+    path = Path(environment["GRADING_FOUND"])
     return json.loads(path.read_text()) if path.exists() else None
 
 

@@ -15,6 +15,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ LONGEST_TEXT, MOST_BYTES = 32 << 20, 512 << 20  # of one message
 LENGTHS = struct.Struct("!QQ")
 MOST_DIMENSIONS, LARGEST_DIMENSION = 32, 1 << 40
 
-Special = Callable[[object], object]
+Maker = Callable[[object], object]
 
 
 class NotPlainError(TypeError):
@@ -41,32 +42,40 @@ class NotPlainError(TypeError):
 
 
 class Writer:
-    """Writes values as JSON, and their numbers into `buffers`.
+    """Writes values as JSON, and their numbers into `buffers`."""
 
-    Parameters
-    ----------
-    special
-        Asked first about each value; returns its JSON, or None for no opinion.
-    """
+    def __init__(self, buffers: list[bytes] | None = None) -> None:
+        self.buffers: list[bytes] = [] if buffers is None else buffers
+        self._depth = 0
 
-    def __init__(self, special: Special = lambda value: None) -> None:
-        self.buffers: list[bytes] = []
-        self._special, self._depth = special, 0
+    def special(self, value: object) -> object:
+        """JSON of a value that is not written as usual; None for all others."""
+        return None
 
     def write(self, value: object) -> object:
-        """The JSON of a value, subclasses of plain types as their base."""
+        """The JSON of a value, subclasses of plain types as their base.
+
+        Raises
+        ------
+        NotPlainError
+            With the name of a class that cannot cross.
+        """
+        special = self.special(value)
+        return self.bare(value) if special is None else special
+
+    def bare(self, value: object) -> object:
+        """The same, but `special` is asked about what is inside only."""
+        if value is None or type(value) in (bool, int, float, str):
+            return value
         self._depth += 1
         try:
             if self._depth > DEEPEST:
-                raise NotPlainError(f"nested more than {DEEPEST} deep")
-            special = self._special(value)
-            return self._write(value) if special is None else special
+                raise NotPlainError(f"{type(value).__name__}, nested more than {DEEPEST} deep")
+            return self._tagged(value)
         finally:
             self._depth -= 1
 
-    def _write(self, value: object) -> object:
-        if value is None or type(value) in (bool, int, float, str):
-            return value
+    def _tagged(self, value: object) -> object:
         for kind, base, content in self._kinds():
             if isinstance(value, base):
                 return [kind, content(value)]
@@ -75,7 +84,7 @@ class Writer:
                 return base.__str__(value) if base is str else base(value)
         raise NotPlainError(type(value).__name__)
 
-    def _kinds(self) -> list[tuple[str, type, Special]]:
+    def _kinds(self) -> list[tuple[str, type, Maker]]:
         return [
             ("tensor", torch.Tensor, self._tensor),
             ("array", np.ndarray, self._array),
@@ -122,13 +131,11 @@ class Reader:
     ----------
     buffers
         Bytes that the JSON refers to.
-    special
-        More kinds: kind -> maker of a value from the kind's content.
     """
 
-    def __init__(self, buffers: list[bytearray], special: dict[str, Special] | None = None) -> None:
+    def __init__(self, buffers: list[bytearray]) -> None:
         self._buffers, self._depth, self._left = buffers, 0, MOST_VALUES
-        self._kinds: dict[str, Special] = {
+        self.kinds: dict[str, Maker] = {
             "tensor": self._tensor,
             "array": self._array,
             "number": lambda content: self._array(content)[()],
@@ -139,7 +146,6 @@ class Reader:
             "tuple": lambda content: tuple(self._items(content)),
             "set": lambda content: set(self._items(content)),
             "dict": lambda content: dict(self._items(pair) for pair in _list(content)),
-            **(special or {}),
         }
 
     def read(self, tree: object) -> object:
@@ -157,7 +163,7 @@ class Reader:
             if tree is None or type(tree) in (bool, int, float, str):
                 return tree
             kind, content = _list(tree, 2)
-            return _among(self._kinds, kind)(content)
+            return _among(self.kinds, kind)(content)
         except (ValueError, LookupError, OverflowError, RuntimeError) as wrong:
             raise NotPlainError(f"not a plain value: {wrong}"[:200]) from None
         finally:
@@ -177,7 +183,9 @@ class Reader:
         _check_size(shape, dtype.itemsize, raw)
         # a bool of another byte than 0 and 1 could be equal and unequal at once
         raw = bytearray(map(bool, raw)) if dtype is torch.bool else bytearray(raw)
-        flat = torch.frombuffer(raw, dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)
+        flat = (
+            torch.frombuffer(raw, dtype=torch.uint8) if raw else torch.empty(0, dtype=torch.uint8)
+        )
         value = flat.view(dtype).reshape(shape)
         if parameter:
             return torch.nn.Parameter(value, bool(requires_grad))
@@ -244,6 +252,16 @@ class Line:
             self._in_time()
             self._socket.sendall(buffer)
 
+    def send_value(self, value: dict) -> None:
+        """Send a plain value."""
+        writer = Writer()
+        self.send(writer.write(value), writer.buffers)
+
+    def receive_value(self) -> dict:
+        """The next message, sent by `send_value`."""
+        tree, buffers = self.receive()
+        return Reader(buffers).read(tree)
+
     def receive(self) -> tuple[object, list[bytearray]]:
         """The next message.
 
@@ -263,7 +281,7 @@ class Line:
         except (ValueError, TypeError, RecursionError):
             raise NotPlainError("a message that is none") from None
         ends = np.cumsum([0, *lengths]).tolist()
-        return tree, [raw[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        return tree, [raw[a:b] for a, b in pairwise(ends)]
 
     def _exactly(self, count: int) -> bytearray:
         data, got = bytearray(count), 0
