@@ -156,6 +156,8 @@ def _build_ticks(axis: Axis, its: dict) -> None:
     axis.set_ticks(its["ticks"])
     if len(its["names"]) == len(its["ticks"]):
         axis.set_ticks(its["ticks"], its["names"])
+    elif not its["names"]:
+        axis.set_tick_params(labelbottom=False, labelleft=False, labeltop=False, labelright=False)
     axis.set_ticks(its["minor"], minor=True)
     axis.set_label_text(its["label"])
     axis.set_visible(its["visible"])
@@ -250,8 +252,8 @@ def _build_collection(its: dict, axes: Axes) -> collections.Collection:
     if its["shape"] == "segments":
         group = collections.LineCollection(its["segments"])
     elif its["shape"] == "polygons":
-        group = collections.PolyCollection([path.vertices for path in paths])
-        group.set_paths(paths) if not paths else None
+        group = collections.PolyCollection([])
+        group.set_verts_and_codes([p.vertices for p in paths], [p.codes for p in paths])
     else:
         group = collections.PathCollection(paths, its.get("sizes"))
     if "offsets" in its:

@@ -169,7 +169,7 @@ class _ResultReader(Reader):
         """A network: its class is one of torch's, its attributes are plain."""
         name, attributes = content
         if name not in LIBRARY or not (self._inside or name in self._student.words):
-            raise TypeError(f"{self._name} returned a {name}"[:200])
+            raise NotPlainError(f"{self._name} returned a {name}"[:200])
         outside, self._inside = self._inside, True
         pairs = _checked(self.read(attributes), dict)
         self._inside = outside

@@ -164,7 +164,9 @@ class Reader:
                 return tree
             kind, content = _list(tree, 2)
             return _among(self.kinds, kind)(content)
-        except (ValueError, LookupError, OverflowError, RuntimeError) as wrong:
+        except NotPlainError:
+            raise
+        except (TypeError, ValueError, LookupError, OverflowError, RuntimeError) as wrong:
             raise NotPlainError(f"not a plain value: {wrong}"[:200]) from None
         finally:
             self._depth -= 1
