@@ -254,13 +254,14 @@ def _build_collection(its: dict, axes: Axes) -> collections.Collection:
     elif its["shape"] == "polygons":
         group = collections.PolyCollection([])
         group.set_verts_and_codes([p.vertices for p in paths], [p.codes for p in paths])
-    else:
-        group = collections.PathCollection(paths, its.get("sizes"))
-    if "offsets" in its:
-        group.set_offsets(its["offsets"])
+    elif "offsets" in its:
+        group = collections.PathCollection(paths, its["sizes"], offsets=its["offsets"])
         group.set_offset_transform(axes.transData)
         group.set_transform(IdentityTransform())
-    elif its["transform"] != "data":
+    else:
+        group = collections.Collection()
+        group.set_paths(paths)
+    if its["transform"] != "data" and "offsets" not in its:
         _place(group, its, axes)
     _build_colours(its, group)
     group.set(**{name: its[name] for name in COLLECTION if name in its})
