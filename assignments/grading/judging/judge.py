@@ -39,6 +39,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .proxies import Student
+from .wire import NotPlainError
 
 GRACE = 3  # seconds after the grader has interrupted the student's kernel
 
@@ -95,8 +96,8 @@ class Judge:
             self._shell.user_ns.pop(name, None)
         try:
             self._shell.user_ns |= student.names(order["functions"], order["classes"])
-        except Exception as error:
-            return _text(error)
+        except (OSError, NotPlainError) as error:
+            return f"ConnectionError: the notebook gave no answer ({error})"
         self._served = True
         return self._run(order["test"]) or student.broken
 
