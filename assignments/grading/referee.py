@@ -81,13 +81,16 @@ class Referee:
     def close(self) -> None:
         """End the judge."""
         self._process.kill()
-        self._process.wait()
+        self._reader.join()  # which ends with what the judge said
+        with suppress(OSError), self._process:
+            pass  # closes its pipes
 
     def _launch(self) -> None:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(self._start, text=True, **pipes)
         self._lines: queue.Queue[str] = queue.Queue()
-        Thread(target=_read, args=(self._process, self._lines), daemon=True).start()
+        self._reader = Thread(target=_read, args=(self._process, self._lines), daemon=True)
+        self._reader.start()
         self._waiting = 0
 
     def _run_given(self, place: int) -> None:

@@ -1,7 +1,6 @@
 """The judge sees a student's functions as if they were in its own process, and no more."""
 
 import json
-import os
 import socket
 from functools import partial
 
