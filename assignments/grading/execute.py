@@ -21,7 +21,7 @@ from traitlets import Integer
 from .files import write_whole
 from .kernels import KERNEL
 from .probes import draw_probe
-from .referee import Referee
+from .referee import JudgeError, Referee
 from .sandbox import JUDGING, Limits
 
 MEBI = 1 << 20
@@ -52,6 +52,8 @@ class JudgedExecute(Execute):
         self.referee = Referee(script, folder, Limits.from_environment(), sandboxed)
         try:
             nb, resources = super().preprocess(nb, resources)
+        except JudgeError as error:
+            self.found["failed"] = str(error)
         finally:
             self.referee.close()
         write_whole(Path(os.environ["GRADING_FOUND"]), json.dumps(self.found))
@@ -77,10 +79,12 @@ class JudgedExecute(Execute):
     def _judged(self, name: str, index: int) -> dict[str, str] | None:
         """Let the kernel answer the judge; return the test's error."""
         place = self.referee.ready(name)
-        self._execute(SERVE.format(folder=str(JUDGING.parent), socket=place), index)
+        stopped = self._execute(SERVE.format(folder=str(JUDGING.parent), socket=place), index)
         error, served = self.referee.verdict()
         if not served:
             self.found["silent"].append(name)
+        if error and stopped and stopped["ename"] == "CellTimeoutError":
+            return stopped
         ename, _, evalue = error.partition(": ")
         return {"ename": ename, "evalue": evalue} if error else None
 

@@ -124,6 +124,9 @@ class Grader:
         if found is None:
             record.notes.append(usage.killed or "its kernel died, or could not be stopped")
             return
+        if "failed" in found:
+            record.notes.append(f"no fault of the student: {found['failed']}; grade again")
+            return
         if problem:
             raise ClassroomError(
                 f"nbgrader could not keep the grade of {record.student}: {problem}"

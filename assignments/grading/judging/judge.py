@@ -27,6 +27,7 @@ The grader speaks to this process through its stdin and stdout, a line of JSON e
 - Tests that time a function, or that read a file it wrote, cannot be judged here.
 """
 
+import copy
 import json
 import os
 import re
@@ -38,9 +39,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from .proxies import Student
 from .wire import NotPlainError
 
+VALUES = (torch.Tensor, torch.nn.Module, np.ndarray, list, dict)
 GRACE = 3  # seconds after the grader has interrupted the student's kernel
 
 
@@ -64,7 +69,6 @@ class Judge:
         config = Config({"HistoryManager": {"enabled": False}})
         self._folder, self._shell = folder, InteractiveShell.instance(config=config)
         self._shell.showtraceback = self._shell.showsyntaxerror = lambda *a, **k: None
-        self._names: set[str] = set()
 
     def given(self, source: str) -> str:
         """Run a cell that every student was given; return its error."""
@@ -92,6 +96,19 @@ class Judge:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
     def _judge(self, student: Student, order: dict) -> str:
+        """Run a test, and leave the values of given cells as they were before.
+
+        Otherwise a function could spoil what later tests compare with.
+        """
+        names = self._shell.user_ns
+        before = {name: value for name, value in names.items() if _is_value(name, value)}
+        kept = copies(before)
+        try:
+            return self._ask(student, order)
+        finally:
+            names |= {n: kept[n] for n in kept if names.get(n) is before[n]}
+
+    def _ask(self, student: Student, order: dict) -> str:
         for name in [*order["functions"], *order["classes"]]:
             self._shell.user_ns.pop(name, None)
         try:
@@ -114,6 +131,21 @@ class Judge:
         path.chmod(0o777)  # the student's process is another user
         listening.listen(1)
         return str(path), listening
+
+
+def copies(values: dict[str, object]) -> dict[str, object]:
+    """Copies that share among each other what the values share; those that can be made."""
+    memo: dict[int, object] = {}
+    made = {}
+    for name, value in values.items():
+        with suppress(Exception):
+            made[name] = copy.deepcopy(value, memo)
+    return made
+
+
+def _is_value(name: str, value: object) -> bool:
+    of_the_library = type(value).__module__.startswith("snnlib")
+    return not name.startswith("_") and (of_the_library or isinstance(value, VALUES))
 
 
 def _text(error: BaseException) -> str:

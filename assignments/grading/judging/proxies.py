@@ -110,12 +110,15 @@ class Student:
     def _called_back(self, request: dict, buffers: list[bytearray]) -> dict:
         """Call a function of the test that the student's function was given."""
         function = self._lent[_checked(request["back"], int)]
-        positional, named = Reader(buffers).read(request.get("arguments"))
+        reader = Reader(buffers)
+        self._around.take(_checked(reader.read(request.get("around")), dict))
+        positional, named = reader.read(request.get("arguments"))
         try:
             result, failed = function(*positional, **named), False
         except Exception as error:
             result, failed = error, True
-        return {"do": "answer", "value": pack(result, self._lend), "failed": failed}
+        answer = {"do": "answer", "value": pack(result, self._lend), "failed": failed}
+        return answer | {"around": self._around.news()}
 
     def _lend(self, value: object) -> tuple | None:
         """Number what stays here: functions of the test; and what is the student's anyway."""

@@ -107,9 +107,11 @@ class _Server:
 
         def lent(*positional, **named):
             writer = Writer()
-            arguments = writer.write([positional, named])
-            self._line.send({"back": number, "arguments": arguments}, writer.buffers)
+            request = {"back": number, "arguments": _given(writer, [positional, named])}
+            request["around"] = writer.write(self._around.news())
+            self._line.send(request, writer.buffers)
             answer = self.wait()
+            self._around.take(answer["around"])
             result = unpack(answer["value"], self._borrow)
             if answer["failed"]:
                 raise result
@@ -167,6 +169,13 @@ def _written(result: object, writer: Writer) -> dict:
         return {"value": writer.write(result)}
     except NotPlainError as refused:
         return {"refused": str(refused)}
+
+
+def _given(writer: Writer, arguments: list) -> object:
+    try:
+        return writer.write(arguments)
+    except NotPlainError as refused:
+        raise TypeError(f"a {refused} was passed on, which exists only in the notebook") from None
 
 
 def _shares_memory(value: torch.Tensor, part: torch.Tensor) -> bool:
