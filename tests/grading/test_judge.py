@@ -466,6 +466,7 @@ RESULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", master_names())
 def test_functions_that_erase_their_arguments_earn_nothing(name):
     script = judges_script(to_nbgrader(read_master(name)))
@@ -558,6 +559,7 @@ def plot_reaction(steps, right, length):
 }
 SEARCH = {
     "semilogx, left open": """
+import numpy as np
 def plot_search(candidates, curves, cnn_accuracy):
     figure = plt.figure()
     panel = plt.gca()
@@ -612,6 +614,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", master_names())
 def test_masters_and_their_honest_variants_pass(name):
     script, names = solved(name)
