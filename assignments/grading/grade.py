@@ -132,24 +132,29 @@ class Grader:
                 f"nbgrader could not keep the grade of {record.student}: {problem}"
             )
         record.tests, record.status = found["tests"], Status.GRADED
-        if prepared.unlabelled or found["silent"]:
-            record.status = Status.NEEDS_A_PERSON
-        if found["silent"]:
-            record.notes.append(f"no check was possible after {', '.join(found['silent'])}")
-        if found["disputed"]:
-            record.status = Status.NEEDS_A_PERSON
-            names = ", ".join(found["disputed"])
-            record.notes.append(f"passed in the notebook, but not before the judge: {names}")
-        if found["tampered"]:
-            record.status = Status.TAMPERED
-            names = ", ".join(found["tampered"])
-            record.notes.append(f"false statements pass in the notebook: after {names}")
+        _look(record, found, prepared.unlabelled)
 
     def _autograde(self, student: str, environment: dict[str, str]) -> Child:
         """Start nbgrader on one submission."""
         arguments = ["autograde", self.master.name, f"--student={student}", "--force"]
         allowed = self.limits.seconds + 120  # the sandbox ends first
         return self.room.nbgrader(*arguments, environment=environment, seconds=allowed)
+
+
+def _look(record: Record, found: dict, unlabelled: bool) -> None:
+    """Ask for a person where points alone do not say everything."""
+    if unlabelled or found["silent"]:
+        record.status = Status.NEEDS_A_PERSON
+    if found["silent"]:
+        record.notes.append(f"no check was possible after {', '.join(found['silent'])}")
+    if found["disputed"]:
+        record.status = Status.NEEDS_A_PERSON
+        names = ", ".join(found["disputed"])
+        record.notes.append(f"passed in the notebook, but not before the judge: {names}")
+    if found["tampered"]:
+        record.status = Status.TAMPERED
+        names = ", ".join(found["tampered"])
+        record.notes.append(f"false statements pass in the notebook: after {names}")
 
 
 def _read_found(environment: dict[str, str]) -> dict | None:

@@ -46,6 +46,7 @@ from .proxies import Student
 from .wire import NotPlainError
 
 VALUES = (torch.Tensor, torch.nn.Module, np.ndarray, list, dict)
+LONGEST = 4000  # characters of an error
 GRACE = 3  # seconds after the grader has interrupted the student's kernel
 
 
@@ -149,7 +150,8 @@ def _is_value(name: str, value: object) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:4000]
+    text = f"{type(error).__name__}: {error}"[:LONGEST]
+    return text.encode("utf-8", "replace").decode()  # no half characters
 
 
 def main(folder: Path) -> None:
