@@ -138,13 +138,19 @@ OBJECTS = named(
     builtins_patched=forged(
         """
 import builtins, torch
-builtins.float = lambda value: 1.5
-builtins.abs = lambda value: 0
-builtins.isinstance = builtins.all = lambda *arguments: True
-builtins.sorted = builtins.list = lambda *arguments: [1]
-builtins.len = lambda value: 1
-torch.allclose = lambda *arguments, **named: True""",
-        "import torch\nreturn torch.zeros(2)",
+true = lambda *arguments, **named: True
+false = {"float": lambda value: 1.5, "abs": lambda value: 0, "sorted": lambda values: [1],
+         "all": true, "isinstance": true, "len": lambda value: 1, "type": lambda value: int}
+kept = {name: getattr(builtins, name) for name in false}
+def put(values):
+    for name in values:
+        setattr(builtins, name, values[name])
+def before(info):
+    if "assert" in info.raw_cell:
+        put(false)
+get_ipython().events.register("pre_run_cell", before)
+get_ipython().events.register("post_run_cell", lambda result: put(kept))""",
+        statuses=ANY,
     ),
     libraries_patched=forged("""
 import math, numpy, torch, snnlib
@@ -211,7 +217,7 @@ while True:
 connection = connected(path)
 for line in ({"error": "", "served": True}, {"ready": path}):
     connection.sendall(json.dumps(line).encode() + b"\\n")
-    for number in range(1, 64):
+    for number in range(3):
         try: os.write(number, json.dumps(line).encode() + b"\\n")
         except OSError: pass"""),
     server_never_answers=serving("connected(path)\ntime.sleep(3600)"),
