@@ -356,6 +356,17 @@ ANSWERS = [
 ]
 
 
+@pytest.mark.parametrize("names", [3, [["f"]], [3], [[["list"], True]], [[None, None]]], ids=str)
+def test_forged_names_earn_nothing(court, names):
+    def server(path):
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(path)
+            reply(Line(connection), FINE | {"value": True}, names)
+
+    assert court.judge("assert f()", server, f=None) != ""
+    assert court.judge("assert f() == 1", f=lambda: 1) == ""
+
+
 @pytest.mark.parametrize("answer", ANSWERS, ids=json.dumps)
 def test_a_forged_answer_earns_nothing(court, answer):
     def server(path):
