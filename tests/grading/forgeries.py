@@ -170,7 +170,7 @@ def answers():
     for thing in gc.get_objects():
         if isinstance(thing, str) and "secret_potential" in thing and "assert" in thing:
             raise SystemExit(thing)""",
-        "answers()\nreturn 1.5",
+        "answers()\nreturn -1.0",
         ANY,
     ),
 )
