@@ -16,10 +16,13 @@ The modules in the order the data flows::
     submission  whatever a student hands in                        -> a notebook safe to grade
     answers     text beside the cell for an answer                 -> in it
     inert       text that nothing runs, wherever it is opened (outputs: the same for those)
-    sandbox     one kernel behind bubblewrap, within limits (inside: its first act)
-    kernels     how Jupyter finds that kernel
-    execute     runs a notebook in it, and settles which tests passed
-    probes      cells that must fail, as proof that tests still test
+    sandbox     one process behind bubblewrap, within limits (inside: its first act)
+    kernels     how Jupyter finds the kernel that runs in it
+    script      what the judge runs: given cells and tests
+    judging     the judge, in a sandbox of its own, and what a kernel answers it
+    referee     the judge as the grader sees it
+    execute     runs a notebook in its kernel, and asks the judge which tests passed
+    probes      cells that must fail, where a notebook and the judge disagree
     records     what was found out about a submission, kept for the next run
     classroom   where all this lies (files: whole or not at all)
     grade       the class, one submission at a time, resumable

@@ -1,9 +1,11 @@
-"""Run a submission in its kernel and settle which tests passed.
+"""Run a submission in its kernel, and have its tests judged outside.
 
 nbgrader scores a test cell by its outputs, which student code can touch. This step
-decides by the kernel's reply alone, and leaves nbgrader one output to read: an error,
-or nothing. A warning printed by a test costs no point, and a number displayed by it
-gives no partial credit.
+leaves nbgrader one output to read: the judge's error, or nothing. A warning printed by a
+test costs no point, and a number displayed by it gives no partial credit.
+
+Visible tests run in the notebook as well, as their students ran them: other cells may
+use what they define. What passes there but not before the judge is reported.
 """
 
 import json
@@ -14,12 +16,15 @@ import zmq.asyncio
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.session import json_unpacker
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
+from nbformat.v4 import new_code_cell, new_output
 from nbgrader.preprocessors import Execute
 from traitlets import Integer
 
 from .files import write_whole
-from .probes import Probe, draw_probe
+from .kernels import KERNEL
+from .probes import draw_probe
+from .referee import JudgeError, Referee
+from .sandbox import JUDGING, Limits
 
 MEBI = 1 << 20
 SHOWN = {"stream", "display_data", "execute_result", "error"}  # what a person may see later
@@ -28,6 +33,10 @@ WAITING = 2  # messages that may wait to be read, in each channel
 LONGEST_MESSAGE = 8 * MEBI  # bytes; what a longer one says is not read
 LAST_MESSAGE = 128 * MEBI  # bytes; after a longer one, nothing more is heard in its channel
 UNREAD = {"status": "error", "ename": "TooLong", "evalue": "", "traceback": []}
+TIME_IS_OVER = {"ename": "CellTimeoutError", "evalue": "the test took too long"}
+SERVE = """import sys
+sys.path.append({folder!r})
+__import__("judging.serve", fromlist=["serve"]).serve({socket!r}, globals())"""
 
 
 def _unpack(part: bytes) -> dict:
@@ -45,8 +54,8 @@ class BoundedClient(AsyncKernelClient):
         return context
 
 
-class ProbedExecute(Execute):
-    """nbgrader's execution, with a probe after each test and limits on what comes out."""
+class JudgedExecute(Execute):
+    """nbgrader's execution, with a judge for each test and limits on what comes out."""
 
     iopub_timeout = 1  # seconds that a cell waits for its last output, where that was lost
     raise_on_iopub_timeout = False  # a message that was too long never arrives
@@ -61,20 +70,71 @@ class ProbedExecute(Execute):
         return manager
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        """Execute, judge each test, report to the file that GRADING_PROBES names."""
+        """Execute, have each test judged, report to the file that GRADING_FOUND names."""
         self.errors: dict[int, dict[str, str]] = {}
         self.printed: dict[int, int] = {}
-        cells, probes = _with_probes(nb.cells)
-        nb.cells = cells
-        nb, resources = super().preprocess(nb, resources)
-        silent = [name for name, probe in probes.items() if probe.timed_out()]
-        failed = [name for name, probe in probes.items() if probe.failed_as_it_should()]
-        tampered = [name for name in probes if name not in silent + failed]
-        results = self._settle(cells, "" if not tampered else "tests were disabled")
-        _report({"tests": results, "tampered": tampered, "silent": silent})
-        added = [id(probe.cell) for probe in probes.values()]
-        nb.cells = [cell for cell in cells if id(cell) not in added]
+        self.found = {"tests": {}, "disputed": [], "tampered": [], "silent": []}
+        script = json.loads(Path(os.environ["GRADING_SCRIPT"]).read_text())
+        folder, sandboxed = Path(os.environ["GRADING_JUDGE"]), self.kernel_name == KERNEL
+        self.referee = Referee(script, folder, Limits.from_environment(), sandboxed)
+        try:
+            nb, resources = super().preprocess(nb, resources)
+        except JudgeError as error:
+            self.found["failed"] = str(error)
+        finally:
+            self.referee.close()
+        write_whole(Path(os.environ["GRADING_FOUND"]), json.dumps(self.found))
         return nb, resources
+
+    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int):
+        """Execute a cell; a test is the judge's."""
+        if not _is_test(cell):
+            return super().preprocess_cell(cell, resources, index)
+        name, error = cell.metadata["nbgrader"]["grade_id"], None
+        hidden = name.endswith("_hidden")
+        own = None if hidden else self._execute(cell.source, index)
+        if _ran_out_of_time(own):
+            error = TIME_IS_OVER  # the judge would wait as long
+        else:
+            error = self._judged(name, index)
+            if error and not hidden and own is None:
+                self._dispute(name, index)
+        cell.outputs = [new_output("error", **error, traceback=[])] if error else []
+        self.found["tests"][name] = f"{error['ename']}: {error['evalue']}" if error else ""
+        return cell, self.resources
+
+    def _judged(self, name: str, index: int) -> dict[str, str] | None:
+        """Let the kernel answer the judge; return the test's error."""
+        place = self.referee.ready(name)
+        stopped = self._execute(SERVE.format(folder=str(JUDGING.parent), socket=place), index)
+        error, served = self.referee.verdict()
+        if not served:
+            self.found["silent"].append(name)
+        if error and _ran_out_of_time(stopped):
+            return TIME_IS_OVER
+        ename, _, evalue = error.partition(": ")
+        return {"ename": ename, "evalue": evalue} if error else None
+
+    def _dispute(self, name: str, index: int) -> None:
+        """A test passed in the notebook only: find out whether anything can fail there."""
+        self.found["disputed"].append(name)
+        probe = draw_probe()
+        probe.cell.outputs = self._executed(probe.cell.source, index).outputs
+        if not (probe.failed_as_it_should() or probe.timed_out()):
+            self.found["tampered"].append(name)
+
+    def _execute(self, source: str, index: int) -> dict[str, str] | None:
+        """Run code in the student's kernel; return how it failed."""
+        self._executed(source, index)
+        return self.errors.pop(index, None)
+
+    def _executed(self, source: str, index: int) -> NotebookNode:
+        """A cell run in the place of another one, which stays as it is."""
+        cell = self.nb.cells[index]
+        try:
+            return self.execute_cell(new_code_cell(source), index, store_history=True)
+        finally:
+            self.nb.cells[index] = cell
 
     def on_cell_executed(self, **executed) -> None:
         """Remember how each cell ended."""
@@ -103,38 +163,12 @@ class ProbedExecute(Execute):
         whole = sum(self.printed.values())
         return self.printed[cell_index] <= self.max_output and whole <= self.max_outputs
 
-    def _settle(self, cells: list[NotebookNode], verdict: str) -> dict[str, str]:
-        """Leave one output in each test cell; return test -> error, empty if it passed."""
-        results = {}
-        for index, cell in enumerate(cells):
-            if not _is_test(cell):
-                continue
-            error = self.errors.get(index)
-            if verdict:
-                error = {"ename": "Tampered", "evalue": verdict}
-            cell.outputs = [new_output("error", **error, traceback=[])] if error else []
-            name = cell.metadata["nbgrader"]["grade_id"]
-            results[name] = f"{error['ename']}: {error['evalue']}" if error else ""
-        return results
+
+def _ran_out_of_time(error: dict[str, str] | None) -> bool:
+    """Whether a cell says so; a student who makes it say so loses the test."""
+    return error is not None and error["ename"] == TIME_IS_OVER["ename"]
 
 
 def _is_test(cell: NotebookNode) -> bool:
     marks = cell.metadata.get("nbgrader", {})
     return cell.cell_type == "code" and marks.get("grade", False)
-
-
-def _with_probes(cells: list[NotebookNode]) -> tuple[list[NotebookNode], dict[str, Probe]]:
-    """The cells with a probe behind each test, and the probes by the test's name."""
-    probed, probes = [], {}
-    for cell in cells:
-        probed.append(cell)
-        if _is_test(cell):
-            probe = probes[cell.metadata["nbgrader"]["grade_id"]] = draw_probe()
-            probed.append(probe.cell)
-    return probed, probes
-
-
-def _report(found: dict) -> None:
-    """Tell the process that started nbgrader what was found."""
-    if path := os.environ.get("GRADING_PROBES"):
-        write_whole(Path(path), json.dumps(found))

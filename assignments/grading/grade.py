@@ -27,6 +27,7 @@ from .processes import Child, together
 from .records import NOT_GRADED, Record, Status, read_record
 from .roster import Student
 from .sandbox import Limits, SandboxError, require_sandbox
+from .script import judges_script
 from .submission import prepare_into
 
 NO_ANSWER = "its kernel died, could not be stopped, or sent what is no message"
@@ -35,6 +36,11 @@ EVERYWHERE = {  # errors of the system that no submission causes
     errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
     errno.ENOSPC, errno.EPERM, errno.EROFS,
 }  # fmt: skip
+LOOKS = [
+    ("silent", Status.NEEDS_A_PERSON, "no check was possible after"),
+    ("disputed", Status.NEEDS_A_PERSON, "passed in the notebook, but not before the judge:"),
+    ("tampered", Status.TAMPERED, "false statements pass in the notebook: after"),
+]
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ class Grader:
         master = nbformat.writes(self.source)
         for student, handed in sorted(collected.handed.items()):
             notes = json.dumps(collected.notes.get(student, []))
-            key = digest(master, handed.content, notes)
+            key = digest(master, handed.digest, notes)
             record = read_record(self.room.record(self.master.name, student))
             if record is None or record.key != key:
                 yield handed, key
@@ -109,7 +115,7 @@ class Grader:
 
     def _fill_in(self, record: Record, content: bytes) -> Generator[Child, None, None]:
         """Grade one submission, whatever it is; the record says how it came out."""
-        with private_folder(self.limits) as environment:
+        with private_folder(self.limits, judges_script(self.source)) as environment:
             found = yield from self._prepare(record, content, environment)
             if found["refused"]:
                 foreign = found["foreign"]
@@ -142,7 +148,7 @@ class Grader:
             environment["GRADING_KERNEL"] = "python3"
         run = self._autograde(record.student, environment)
         yield run
-        usage, found = read_usage(environment), _read(environment["GRADING_PROBES"])
+        usage, found = read_usage(environment), _read(environment["GRADING_FOUND"])
         if self.sandboxed and found and not usage.seconds:
             raise SandboxError("a kernel ran outside the sandbox: grading stopped")
         record.seconds, record.peak_memory = round(usage.seconds, 1), round(usage.peak_memory)
@@ -155,6 +161,8 @@ class Grader:
         if found is None:
             record.notes.append(usage.killed or NO_ANSWER)
             return
+        if "failed" in found:
+            raise RuntimeError(f"{found['failed']}, which is no fault of the student")
         _settle(record, found)
 
     def _autograde(self, student: str, environment: dict[str, str]) -> Child:
@@ -175,14 +183,12 @@ def _broken(record: Record, problem: Exception) -> Record:
 
 
 def _settle(record: Record, found: dict) -> None:
-    """Enter what execution found out."""
+    """Enter the judge's points, and ask for a person where they do not say everything."""
     record.tests, record.status = found["tests"], Status.GRADED
-    if found["silent"]:
-        record.status = Status.NEEDS_A_PERSON
-        record.notes.append(f"no check was possible after {', '.join(found['silent'])}")
-    if found["tampered"]:
-        record.status = Status.TAMPERED
-        record.notes.append(f"false statements passed after {len(found['tampered'])} tests")
+    for kind, status, note in LOOKS:
+        if found[kind]:
+            record.status = status
+            record.notes.append(f"{note} {', '.join(found[kind])}")
 
 
 def _concerns_all(problem: Exception) -> bool:

@@ -16,16 +16,19 @@ KERNEL = "sandbox"
 
 
 @contextmanager
-def private_folder(limits: Limits) -> Iterator[dict[str, str]]:
+def private_folder(limits: Limits, script: list[dict]) -> Iterator[dict[str, str]]:
     """Yield the environment for one graded notebook; remove its folder afterwards.
 
     The sandbox shares only ``shared/``, where the kernel's connection file and sockets
     lie: there is no network, so they talk through files. Its path must be short, as the
-    system allows 107 characters for the name of a socket; GRADING_TMP moves it.
+    system allows 107 characters for the name of a socket; GRADING_TMP moves it. The
+    judge's sockets lie in ``judge/``, where the kernel can connect, but change nothing.
     """
     folder = Path(tempfile.mkdtemp(prefix="grade-", dir=os.environ.get("GRADING_TMP", "/tmp")))
     try:
         (folder / "shared").mkdir()
+        (folder / "judge").mkdir()
+        (folder / "script.json").write_text(json.dumps(script))
         _write_kernel(folder / "jupyter" / "kernels" / KERNEL)
         yield {
             "JUPYTER_PATH": str(folder / "jupyter"),
@@ -34,7 +37,9 @@ def private_folder(limits: Limits) -> Iterator[dict[str, str]]:
             "GRADING_FONTS": font_lists(),
             "GRADING_PREPARED": str(folder / "prepared.json"),
             "GRADING_USAGE": str(folder / "usage.json"),
-            "GRADING_PROBES": str(folder / "probes.json"),
+            "GRADING_FOUND": str(folder / "found.json"),
+            "GRADING_SCRIPT": str(folder / "script.json"),
+            "GRADING_JUDGE": str(folder / "judge"),
             "GRADING_KERNEL": KERNEL,
         }
     finally:

@@ -1,13 +1,11 @@
-"""Cells that must fail: proof that a submission's tests can still fail.
+"""Cells that must fail: tell a notebook in which tests cannot fail from an honest one.
 
-A submission shares its process with the tests, so it can disable `assert`, replace
-`torch.allclose` or silence errors. After each test the grader runs a probe with
-numbers drawn anew: each of its false statements must raise, and the probe itself must
-stop with a word that only the grader knows. A probe that does not fail as it should
-marks the submission as tampered.
-
-This raises the bar, it does not prove honesty: code in the same process can always
-tell probes from tests if it tries hard enough.
+Points come from the judge. But where a visible test passes in the notebook and not
+before the judge, a person wants to know why. The notebook may have other data than it
+was given, or a class of its own, and be honest. Or it has disabled `assert`, replaced
+`torch.allclose`, silenced errors. Then the grader runs a probe with numbers drawn anew:
+each of its false statements must raise, and the probe itself must stop with a word that
+only the grader knows. A notebook in which it does not is called tampered.
 """
 
 import secrets

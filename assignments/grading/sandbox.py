@@ -1,4 +1,4 @@
-"""One kernel behind bubblewrap: no network, nothing to read, limits on everything.
+"""One process behind bubblewrap: no network, nothing to read, limits on everything.
 
 Inside, a submission sees the system's programs, this Python, `snnlib`, and an empty
 folder of its own. It does not see the masters, the grade book, other submissions or
@@ -17,6 +17,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -30,6 +31,8 @@ from .compiled import lent
 from .files import write_whole
 
 INSIDE = Path(__file__).with_name("inside.py")
+JUDGING = Path(__file__).with_name("judging")
+KERNEL = [sys.executable, "-m", "ipykernel_launcher", "--HistoryManager.hist_file=:memory:", "-f"]
 NOBODY = 200_000  # and above: users that own nothing, one for each sandbox
 SYSTEM = ["/usr", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/localtime"]
 FONTS = "/tmp/matplotlib"
@@ -71,27 +74,40 @@ class Usage:
     killed: str = ""
 
 
-def command(connection_file: Path, limits: Limits) -> list[str]:
-    """The bubblewrap command that starts a kernel in the sandbox."""
-    shared = connection_file.parent
+def command(
+    program: list[str], limits: Limits, writable: Path, readable: Iterable[Path] = ()
+) -> list[str]:
+    """The bubblewrap command that runs a program in the sandbox.
+
+    Parameters
+    ----------
+    program
+        What to run inside.
+    limits
+        What it may use.
+    writable
+        The only folder of this system that it may write to.
+    readable
+        What it may read beside the system, this Python and the library.
+    """
     as_root = os.geteuid() == 0  # root needs no user namespace, and gives up root inside
+    lent = [o for p in readable for o in (*_way_to(p), "--ro-bind", str(p), str(p))]
     return [
         _bubblewrap(), "--die-with-parent", "--new-session",
         "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts",
         *([] if as_root else ["--unshare-user"]),
         "--proc", "/proc", "--dev", "/dev",
         *_scratch("/dev/shm", limits), *_scratch("/tmp", limits),
-        *_read_only(), *_fonts(), *_kernels(limits),
-        *_way_to(shared), "--bind", str(shared), str(shared),
+        *_read_only(), *_fonts(), *_kernels(limits), *lent,
+        *_way_to(writable), "--bind", str(writable), str(writable),
         "--ro-bind", str(INSIDE), "/inside.py",
         "--remount-ro", "/dev", "--remount-ro", "/",
         "--chdir", "/tmp", "--clearenv", *_environment(),
-        sys.executable, "/inside.py", json.dumps(asdict(limits)), f"{_user()}",
-        str(connection_file),
+        sys.executable, "/inside.py", json.dumps(asdict(limits)), f"{user()}", *program,
     ]  # fmt: skip
 
 
-def _user() -> int:
+def user() -> int:
     """Whom root becomes inside; of its own, as the limit on processes counts by user."""
     return NOBODY + os.getpid() % 1_000_000
 
@@ -275,11 +291,13 @@ def main() -> int:
     limits = Limits.from_environment()
     if os.geteuid() == 0:
         for path in (connection_file.parent, connection_file):
-            os.chown(path, _user(), _user())
+            os.chown(path, user(), user())
     # its stderr too: a submission would speak there for nbgrader
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    process = subprocess.Popen(command(connection_file, limits), **quiet)
-    watch(process, connection_file.parent, limits, Path(os.environ["GRADING_USAGE"]))
+    shared, judged = connection_file.parent, Path(os.environ["GRADING_JUDGE"])
+    start = command([*KERNEL, str(connection_file)], limits, shared, [JUDGING, judged])
+    process = subprocess.Popen(start, **quiet)
+    watch(process, shared, limits, Path(os.environ["GRADING_USAGE"]))
     return process.returncode
 
 

@@ -93,10 +93,12 @@ def prepare(content: bytes, released: NotebookNode) -> Prepared:
     notebook = new_notebook(metadata=released.metadata)
     notebook.cells = _labelled(cells, names, fixed)
     _put_back(notebook.cells, released, fixed)
+    if known:
+        notes = fixed.notes() + gather(notebook.cells, released)
+    else:
+        notes = ["no cell kept its label: tests were added at the end"]
     _still(notebook.cells, released)
-    if not known:
-        return Prepared(notebook, ["no cell kept its label: tests were added at the end"], True)
-    return Prepared(notebook, fixed.notes() + gather(notebook.cells, released))
+    return Prepared(notebook, notes, unlabelled=not known)
 
 
 def _parse(content: bytes) -> list[dict]:

@@ -2,6 +2,7 @@
 
 import random
 
+import forgeries
 import mutations
 import pytest
 from grading.masters import FOLDER
@@ -14,7 +15,7 @@ UNTOUCHABLE = [FOLDER, FOLDER.parent / "snnlib", MASTERS]
 
 @pytest.fixture(scope="module")
 def school(tmp_path_factory):
-    makers = [*mutations.HONEST, *mutations.HOSTILE, mutations.right]
+    makers = [*mutations.HONEST, *mutations.HOSTILE, *forgeries.FORGERIES, mutations.right]
     folder = tmp_path_factory.mktemp("school") / "klasse ü"
     school = make_school(folder, NAME, makers)
     inbox = folder / "inbox"

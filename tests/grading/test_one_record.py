@@ -27,7 +27,7 @@ def grader(tmp_path):
 
 
 def graded(grader, content: bytes = b"{}", key: str = "key"):
-    handed = Handed("anna", content, 0.0, "anna.ipynb")
+    handed = Handed("anna", lambda: content, "digest", 0.0, "anna.ipynb")
     list(together([grader._grade_one(handed, key, Collected())], 1))
     return read_record(grader.room.record(NAME, "anna"))
 
@@ -95,11 +95,11 @@ def test_a_file_of_braces_takes_bounded_memory(grader):
 def test_the_class_goes_on(tmp_path):
     """Files that nothing can read, names that give secrets away, and one honest student."""
     inbox = tmp_path / "inbox" / NAME
-    (inbox / "ben").mkdir(parents=True)
-    (inbox / "ben" / "x.ipynb").mkdir()
     write_roster(tmp_path, ["anna", "ben", "cleo", "dan"])
     honest = mutations.right(MASTER, random.Random(0), NOBODY)
+    inbox.mkdir(parents=True)
     hand_in(inbox, "anna", honest)
+    hand_in(inbox, "ben", replace(honest, content=b"\x00\xff"))
     hand_in(inbox, "cleo", mutations.deep_json(MASTER, random.Random(0), NOBODY))
     secret = next(line for line in secret_lines(MASTER).values() if "/" not in line)
     for number, content in enumerate([b"{}", b"[]"]):
@@ -110,7 +110,7 @@ def test_the_class_goes_on(tmp_path):
     rows = read_grades(tmp_path, NAME)
     assert rows["anna"]["score"] == "10"
     assert [rows[s]["status"] for s in ("ben", "cleo")] == ["did not run"] * 2
-    assert "Is a directory" in rows["ben"]["notes"]
+    assert "not a notebook" in rows["ben"]["notes"]
     assert "the feedback was removed, as it tells a secret" in run.stdout
     assert {page.stem for page in tmp_path.glob("grades/feedback/*/*.html")} == {
         "anna", "ben", "cleo",

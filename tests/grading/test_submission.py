@@ -6,6 +6,7 @@ from copy import deepcopy
 import pytest
 from grading.blank import student_version
 from grading.collect import LARGEST
+from grading.inert import as_typed
 from grading.masters import read_master, to_nbgrader
 from grading.submission import NotGradableError, OtherAssignmentError, prepare
 from nbformat.v4 import new_code_cell, new_markdown_cell
@@ -89,7 +90,7 @@ def put(notebook, offset, text):
 
 
 def answer_of(prepared):
-    return next(c.source for c in prepared.notebook.cells if names_of(c) == "why_answer")
+    return next(as_typed(c.source) for c in prepared.notebook.cells if names_of(c) == "why_answer")
 
 
 @pytest.mark.parametrize("offset", [0, 1])
