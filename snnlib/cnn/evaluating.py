@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from snnlib.cnn.threads import one_thread
 from snnlib.data import Digits
 
+AT_ONCE = 500  # images
+
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
@@ -55,7 +57,7 @@ def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
 
 @one_thread()
 @torch.no_grad()
-def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = 500) -> Tensor:
+def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = AT_ONCE) -> Tensor:
     """Outputs of a network that only predicts, batch by batch; its mode is kept.
 
     Parameters
@@ -97,27 +99,35 @@ def confusion_counts(labels: Tensor, predictions: Tensor, classes: int) -> Tenso
     return torch.bincount(cells, minlength=classes**2).view(classes, classes)
 
 
-def check_fit(cnn: nn.Module, digits: Digits) -> None:
-    """Raise unless one image passes through ``cnn`` and gives an output per class.
+def check_fit(cnn: nn.Module, images: Tensor, classes: int | None = None) -> int:
+    """How many classes ``cnn`` tells apart in such images.
 
     Parameters
     ----------
     cnn : nn.Module
-    digits : Digits
+    images : Tensor [N, ...]
+        Of which one is looked at.
+    classes : int, optional
+        That it has to tell apart.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
     ValueError
         For images of another shape or another number of outputs.
     """
-    shape = list(digits.images.shape[1:])
+    shape = list(images.shape[1:])
     try:
-        classes = outputs(cnn, digits.images[:1]).shape[1:]
+        given = outputs(cnn, images[:1]).shape[1:]
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"images of shape {shape} do not fit the network: {reason}") from error
-    if classes != (len(digits.class_names),):
+    if len(given) != 1 or given[0] != (classes or given[0]):
         raise ValueError(
-            f"the network gives {list(classes)} outputs for {len(digits.class_names)} classes; "
+            f"the network gives {list(given)} outputs for {classes or 'so many'} classes; "
             "end it with nn.Linear(..., number of classes)."
         )
+    return given[0]

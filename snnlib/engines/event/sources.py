@@ -24,8 +24,8 @@ def source_of(
     snn : SpikingNetwork
     plan : Plan
         Of the network.
-    encoder : PoissonEncoder or ConstantEncoder
-    images : Tensor [N, C, H, W]
+    encoder : Encoder
+    images : Tensor [N, ...]
     index : Tensor [N]
 
     Returns
@@ -99,7 +99,7 @@ class _Draws:
             rate_levels(images, encoder.max_rate).flatten(1).numpy()
         )
         self.pixel_keys = plan.pixel_keys
-        self.image_keys = image_keys(encoder.seed, index).flatten().numpy()
+        self.image_keys = image_keys(encoder.seed, index).numpy()
         self.words = plan.words
 
     def keep(self, mask: np.ndarray) -> None:
