@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from snnlib.cnn.threads import one_thread
 from snnlib.data import Digits
+from snnlib.reading import Data, check_data, class_labels, image_batches
 
 AT_ONCE = 500  # images
 
@@ -31,13 +32,14 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
-    """Predict every image of ``digits`` and compare with its label.
+def evaluate(cnn: nn.Module, digits: Data) -> Evaluation:
+    """Predict every image and compare with its label.
 
     Parameters
     ----------
     cnn : nn.Module
-    digits : Digits
+    digits : Digits, Dataset or DataLoader
+        Of (image, label), a float32 tensor and a whole number; read in batches.
 
     Returns
     -------
@@ -45,14 +47,22 @@ def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
 
     Raises
     ------
+    TypeError
+        For other data.
     ValueError
         Where the images do not fit the network.
+    DataError
+        A ValueError: for an image or a label that cannot be read or used; it says which.
     """
-    check_fit(cnn, digits)
-    predictions = outputs(cnn, digits.images).argmax(1)
-    confusion = confusion_counts(digits.labels, predictions, len(digits.class_names))
-    accuracy = (predictions == digits.labels).double().mean().item()
-    return Evaluation(accuracy, predictions, confusion)
+    check_data(digits)
+    classes = len(digits.class_names) if isinstance(digits, Digits) else None
+    found = []
+    for batch in image_batches(digits, AT_ONCE):
+        classes = classes if found else check_fit(cnn, batch.images, classes)
+        found.append((class_labels(batch, classes), outputs(cnn, batch.images).argmax(1)))
+    labels, predictions = (torch.cat(parts) for parts in zip(*found, strict=True))
+    accuracy = (predictions == labels).double().mean().item()
+    return Evaluation(accuracy, predictions, confusion_counts(labels, predictions, classes))
 
 
 @one_thread()

@@ -89,13 +89,14 @@ def from_nir(graph: "nir.NIRGraph", *, dt: float = 1.0) -> SpikingNetwork:
             refuse([f"node {fault}."])
     places = [int(unit.node.metadata.get("position", i)) for i, unit in enumerate(units)]
     in_place = sorted(zip(places, layers, strict=True), key=lambda pair: pair[0])
-    return _network([layer for _, layer in in_place], shapes[start])
+    gain = graph.metadata.get("gain", 1.0)
+    return _network([layer for _, layer in in_place], shapes[start], gain)
 
 
-def _network(layers: list[SpikingLayer], shape: torch.Size) -> SpikingNetwork:
+def _network(layers: list[SpikingLayer], shape: torch.Size, gain: object) -> SpikingNetwork:
     try:
-        return SpikingNetwork(layers, tuple(shape))
-    except ValueError as error:  # names that repeat, positions that contradict the edges
+        return SpikingNetwork(layers, tuple(shape), float(gain))
+    except (ValueError, TypeError) as error:  # such as positions that contradict the edges
         refuse([str(error)])
         raise
 

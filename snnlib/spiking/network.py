@@ -1,6 +1,7 @@
 """A spiking network and its state (chapter 4, *Images as spike trains*)."""
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,19 +60,25 @@ class SpikingNetwork(nn.Module):
         From input to output, as made by ``convert``.
     input_shape : tuple of int
         (C, H, W) of one image.
+    gain : float
+        For an input how many times as large as the image the biases are, see ``at_gain``.
 
     Raises
     ------
     ValueError
-        For a layer that receives from one that is not before it, or names that repeat.
+        For a layer that receives from one that is not before it, names that repeat, or
+        another gain.
     """
 
-    def __init__(self, layers: list[SpikingLayer], input_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, layers: list[SpikingLayer], input_shape: tuple[int, int, int], gain: float = 1.0
+    ) -> None:
         super().__init__()
+        _check_gain(gain)
         _connect(layers)
         self.layers = nn.ModuleList(layers)
         self.layers[-1].neuron.wide = True
-        self.input_shape = tuple(input_shape)
+        self.input_shape, self.gain = tuple(input_shape), gain
         self._steps_left: int | None = None  # before potentials could be inexact
 
     @property
@@ -205,14 +212,16 @@ class SpikingNetwork(nn.Module):
         Raises
         ------
         ValueError
-            If the grid is too coarse for so small biases.
+            For another gain, and if the grid is too coarse for so small biases.
         """
-        if gain == 1 or all(layer.bias is None for layer in self.layers):
+        _check_gain(gain)
+        if gain == self.gain or all(layer.bias is None for layer in self.layers):
             return self
         network = self._copy()
+        network.gain = gain
         for layer in network.layers:
             if layer.bias is not None:
-                layer.scale_bias(gain)
+                layer.scale_bias(gain / self.gain)
         return network
 
     def _copy(self) -> "SpikingNetwork":
@@ -374,7 +383,7 @@ class SpikingNetwork(nn.Module):
         ----------
         path : str or Path
         """
-        write_layers(path, self.layers, self.input_shape)
+        write_layers(path, self.layers, self.input_shape, self.gain)
 
     @staticmethod
     def load(path: str | Path) -> "SpikingNetwork":
@@ -400,6 +409,11 @@ class SpikingNetwork(nn.Module):
     def __repr__(self) -> str:
         head = f"SpikingNetwork, input {list(self.input_shape)}, readout {self.readout}"
         return "\n".join([head, *table(self.layers), f"exact for {self.exact_steps} steps"])
+
+
+def _check_gain(gain: float) -> None:
+    if not 0 < gain < math.inf:
+        raise ValueError(f"gain is {gain}; give a factor above 0.")
 
 
 def _connect(layers: list[SpikingLayer]) -> None:

@@ -170,7 +170,7 @@ def test_neurons_with_a_threshold_each_come_back(tmp_path):
 
 def test_the_metadata_states_what_the_nodes_do_not(snn, tmp_path):
     graph = through_file(to_nir(snn), tmp_path)
-    assert graph.metadata == {"snnlib_format": 1, "readout": "potential", "dt": 1.0}
+    assert graph.metadata == {"snnlib_format": 1, "readout": "potential", "gain": 1.0, "dt": 1.0}
     facts = graph.nodes["conv1.neurons"].metadata
     assert (facts["layer"], facts["position"], facts["reset"]) == ("conv1", 0, "subtract")
     assert facts["initial_potential"] == 0.5
