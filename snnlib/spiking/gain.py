@@ -1,4 +1,4 @@
-"""How large an encoder's input is beside the image (chapter 11, *Lift the constraints*).
+"""How large an encoder's input is beside the image (chapter 9).
 
 An input that is smaller than the image by a factor, as random spikes at a maximal rate below 1
 are, makes all activations of a ReLU network smaller by that factor, if its biases are made
