@@ -1,7 +1,7 @@
 """Classify over time (chapter 6, *Classify, one time step at a time*)."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -218,7 +218,8 @@ def _show(outputs: Run, tally: "_Tally", batch: Batch, stop: Stop | None) -> Ite
             if len(running):
                 output = outputs.send(goes_on)
                 tally.count(step, output)
-                goes_on = _who_goes_on(block.add(step, running, output), stop)
+                margins = block.add(step, running, output, tally.readout)
+                goes_on = _who_goes_on(margins, stop)
                 running = running if goes_on is None else running[goes_on]
             yield tally.report(step)
 
@@ -236,16 +237,41 @@ def _who_goes_on(margins: Tensor, stop: Stop | None) -> Tensor | None:
     return ~stopped
 
 
+@dataclass(eq=False)
 class _Block:
-    """What a batch gives, step by step."""
+    """What some images give, step by step."""
 
-    def __init__(self, batch: Batch, steps: int, classes: int, readout: str) -> None:
-        images = len(batch)
-        self.labels, self.readout = batch.labels, readout
-        self.predictions = torch.full((steps, images), UNDECIDED)
-        self.margins = torch.zeros(steps, images, dtype=torch.float64)
-        self.used = torch.zeros(images, dtype=torch.int64)
-        self.per_step = torch.zeros(images, classes, dtype=torch.float64)  # potential, or spikes
+    labels: Tensor  # [N]
+    predictions: Tensor  # [T, N]
+    margins: Tensor  # [T, N]
+    used: Tensor  # [N]
+    per_step: Tensor  # [N, C], output potential or spikes a step
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @classmethod
+    def empty(cls, labels: Tensor, steps: int, classes: int) -> "_Block":
+        """Before the first step."""
+        images = len(labels)
+        return cls(
+            labels,
+            torch.full((steps, images), UNDECIDED),
+            torch.zeros(steps, images, dtype=torch.float64),
+            torch.zeros(images, dtype=torch.int64),
+            torch.zeros(images, classes, dtype=torch.float64),
+        )
+
+    @classmethod
+    def joined(cls, blocks: Sequence["_Block"]) -> "_Block":
+        """One behind the other."""
+        return cls(
+            torch.cat([block.labels for block in blocks]),
+            torch.cat([block.predictions for block in blocks], dim=1),
+            torch.cat([block.margins for block in blocks], dim=1),
+            torch.cat([block.used for block in blocks]),
+            torch.cat([block.per_step for block in blocks]),
+        )
 
     def hold(self, step: int) -> None:
         """What an image that has stopped decided stands."""
@@ -253,14 +279,14 @@ class _Block:
             for rows in (self.predictions, self.margins):
                 rows[step] = rows[step - 1]
 
-    def add(self, step: int, running: Tensor, output: StepOutput) -> Tensor:
+    def add(self, step: int, running: Tensor, output: StepOutput, readout: str) -> Tensor:
         """One step of the images that still run; returns their margins."""
-        given = output.counts, output.potential, self.readout
+        given = output.counts, output.potential, readout
         margins = lead(*given).cpu()
         self.predictions[step, running] = decide(*given).cpu()
         self.margins[step, running] = margins
         self.used[running] = step + 1
-        evidence = output.potential if self.readout == "potential" else output.counts
+        evidence = output.potential if readout == "potential" else output.counts
         self.per_step[running] = evidence.cpu().double() / (step + 1)
         return margins
 
@@ -278,8 +304,14 @@ class _Tally:
         self.seen, self.right = [0] * steps, [0] * steps
 
     def open(self, batch: Batch) -> _Block:
-        """A place for what the next batch gives."""
-        self.blocks.append(_Block(batch, self.steps, self.classes, self.readout))
+        """A place for what the next batch gives.
+
+        Blocks of one size are joined, so that there are few, however many batches: small ones
+        would lie scattered in memory, and keep it from being used again.
+        """
+        while len(self.blocks) > 1 and len(self.blocks[-1]) >= len(self.blocks[-2]):
+            self.blocks[-2:] = [_Block.joined(self.blocks[-2:])]
+        self.blocks.append(_Block.empty(batch.labels, self.steps, self.classes))
         return self.blocks[-1]
 
     def count(self, step: int, output: StepOutput) -> None:
@@ -298,19 +330,18 @@ class _Tally:
 
     def result(self) -> SimulationResult:
         """All batches so far."""
-        labels = torch.cat([block.labels for block in self.blocks])
-        predictions = torch.cat([block.predictions for block in self.blocks], dim=1)
-        confusion = [confusion_counts(labels, row, self.classes) for row in predictions]
+        whole = _Block.joined(self.blocks)
+        confusion = [confusion_counts(whole.labels, row, self.classes) for row in whole.predictions]
         return SimulationResult(
-            labels,
-            predictions,
+            whole.labels,
+            whole.predictions,
             torch.stack(confusion),
             self.spikes,
             self.operations,
             self.engine,
-            torch.cat([block.margins for block in self.blocks], dim=1),
-            torch.cat([block.used for block in self.blocks]),
-            torch.cat([block.per_step for block in self.blocks]) * self.unit,
+            whole.margins,
+            whole.used,
+            whole.per_step * self.unit,
         )
 
 

@@ -43,18 +43,28 @@ def negative_regression():
 
 
 @pytest.mark.parametrize("engine", ["clock", "event"])
-@pytest.mark.parametrize("way", ["none", "thresholds", "channels", "weights", "spiking pools"])
+@pytest.mark.parametrize("way", ["thresholds", "channels", "weights", "spiking pools"])
 def test_outputs_are_those_of_the_cnn_however_it_is_balanced(way, engine):
     cnn, images = deep_cnn(1), random_images(0, 5, (1, 8, 8))
     scales = activation_scales(cnn, images, channelwise=way == "channels")
     balanced = normalize_weights(cnn, scales) if way == "weights" else cnn
     options = {"pooling": "spiking" if way == "spiking pools" else "linear"}
-    thresholds = {"none": 30.0, "weights": 1.0}.get(way, scales)
+    thresholds = 1.0 if way == "weights" else scales
     snn = convert(balanced, thresholds=thresholds, input_shape=(1, 8, 8), **options)
     outputs = outputs_after(512, snn, images, engine=engine)
     expected = balanced(images).double()
     assert outputs.dtype == torch.float64
     assert (outputs - expected).abs().max() <= 0.05 * expected.abs().max()
+
+
+@pytest.mark.parametrize("threshold", [1.0, 4.0])
+def test_outputs_are_those_of_the_cnn_with_one_threshold_for_all(threshold):
+    cnn, images = tiny_cnn(), random_images(0, 5, (1, 6, 6))
+    scales = activation_scales(cnn, images)
+    cnn = normalize_weights(cnn, scales)
+    snn = convert(cnn, thresholds=threshold, input_shape=(1, 6, 6))
+    outputs = outputs_after(1024, snn, images)
+    torch.testing.assert_close(outputs, cnn(images).double(), atol=0.05, rtol=0)
 
 
 @settings(max_examples=10)
