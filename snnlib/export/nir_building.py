@@ -57,7 +57,8 @@ def from_nir(graph: "nir.NIRGraph", *, dt: float = 1.0) -> SpikingNetwork:
     ----------
     graph : nir.NIRGraph
         Feed-forward, of the nodes Input, Conv2d, Affine, Linear, Scale, SumPool2d,
-        AvgPool2d, Flatten, IF, I, Output.  Left as it is.
+        AvgPool2d, Flatten, IF, I, Output.  Left as it is.  Biases of one that does not say its
+        gain are taken for those of an input as bright as the image.
     dt : float
         The time of one step, for graphs without our metadata: the current of a step is
         ``r * dt``, which must be 1.
