@@ -27,7 +27,18 @@ def span_of(encoder: Encoder) -> Span:
     Returns
     -------
     tuple of float
+
+    Raises
+    ------
+    TypeError
+        For what is no encoder.
     """
+    has_all = hasattr(encoder, "constant") and callable(getattr(encoder, "stream", None))
+    if isinstance(encoder, type) or not has_all:
+        raise TypeError(
+            f"encoder is {encoder!r}; give PoissonEncoder(0.4), ConstantEncoder(), or an object "
+            "of your own with `constant` and `stream(images, index)`."
+        )
     return getattr(encoder, "span", PIXELS)
 
 

@@ -276,6 +276,16 @@ def test_the_library_s_encoders_are_honest(encoder, digits):
     assert (shown * images).sum() / (images * images).sum() == pytest.approx(encoder.gain, rel=5e-3)
 
 
+@pytest.mark.parametrize("encoder", [0.4, None, "poisson", PoissonEncoder, object()])
+def test_what_is_no_encoder_gets_a_sentence(snn, digits, encoder):
+    for run in (
+        lambda: simulate(snn, digits, encoder=encoder),
+        lambda: record(snn, digits.images[0], encoder=encoder),
+    ):
+        with pytest.raises(TypeError, match=r"encoder is .*; give PoissonEncoder\(0.4\)"):
+            run()
+
+
 # ---- signed images
 
 
