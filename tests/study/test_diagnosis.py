@@ -275,11 +275,14 @@ def test_another_number_of_steps_is_refused(cnn, snn_of, few, steps):
         diagnose(cnn, snn_of, few, steps)
 
 
-def test_an_encoder_of_which_the_mean_is_not_known_is_refused(cnn, snn_of, few):
+def test_an_encoder_that_does_not_say_its_gain_is_refused(cnn, snn_of, few):
     class Other:
         constant = False
 
-    with pytest.raises(ValueError, match="encoder is a Other"):
+        def stream(self, images, index=None):
+            return lambda step: images.round()
+
+    with pytest.raises(ValueError, match="encoder is a Other, which does not say"):
         diagnose(cnn, snn_of, few, 4, encoder=Other())
 
 
