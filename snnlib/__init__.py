@@ -18,9 +18,11 @@ from snnlib.cnn.models import DeepCNN, ResidualBlock, deep_cnn, digit_cnn
 from snnlib.cnn.shipped import load_trained_cnn, trained_facts
 from snnlib.cnn.training import History, Recipe, fit
 from snnlib.data import Digits, load_digits
-from snnlib.simulation import Recording, SimulationResult, StepReport, record, simulate
+from snnlib.reading import DataError
+from snnlib.recording import Recording, record
+from snnlib.simulation import SimulationResult, StepReport, simulate
 from snnlib.spiking.conversion import ConversionError, convert
-from snnlib.spiking.encoding import ConstantEncoder, PoissonEncoder
+from snnlib.spiking.encoding import ConstantEncoder, PoissonEncoder, SignedEncoder
 from snnlib.spiking.layer import SpikingLayer
 from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling, if_step
@@ -53,6 +55,7 @@ __all__ = [
     "ConversionError",
     "ConversionReport",
     "Cost",
+    "DataError",
     "DeepCNN",
     "Diagnosis",
     "Digits",
@@ -68,6 +71,7 @@ __all__ = [
     "Recipe",
     "Recording",
     "ResidualBlock",
+    "SignedEncoder",
     "SimulationResult",
     "SpikingLayer",
     "SpikingNetwork",

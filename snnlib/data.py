@@ -6,6 +6,8 @@ the package, so no chapter needs a network.
 
 import hashlib
 import io
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +19,9 @@ from torch import Tensor
 MNIST_FILE = Path(__file__).parent / "assets" / "mnist.npz"
 MNIST_SHA256 = "06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64"
 DIGIT_NAMES = tuple("0123456789")
+
+Span = tuple[float, float]
+PIXELS: Span = (0.0, 1.0)  # black and white
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,7 @@ class Digits:
     Raises
     ------
     TypeError
-        For another dtype.
+        For another dtype, or class names that are no names.
     ValueError
         For an empty set, a wrong shape, NaN, a pixel outside [0, 1], or labels of
         another length or class.
@@ -47,6 +52,7 @@ class Digits:
 
     def __post_init__(self) -> None:
         check_images(self.images)
+        _check_names(self.class_names)
         _check_labels(self.labels, len(self.images), len(self.class_names))
 
     def __len__(self) -> int:
@@ -100,7 +106,7 @@ def load_digits(
 
 
 def check_images(images: Tensor) -> None:
-    """Raise unless ``images`` can be shown to a network.
+    """Raise unless ``images`` are images.
 
     Parameters
     ----------
@@ -114,22 +120,99 @@ def check_images(images: Tensor) -> None:
     ValueError
         For another shape, no image, NaN, or a pixel outside [0, 1].
     """
-    if not isinstance(images, Tensor) or images.dtype != torch.float32:
-        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise TypeError(f"images are {kind}; give a float32 tensor (8-bit pixels: divide by 255).")
+    check_tensor(images)
     if images.ndim != 4:
         raise ValueError(
             f"images have shape {list(images.shape)}; expected [N, C, H, W]. "
-            "Grey images without a channel axis: use images.unsqueeze(1)."
+            "Grey images without a channel axis: use images.unsqueeze(1).  Vectors: simulate "
+            "takes a TensorDataset(vectors, labels)."
         )
+    check_pixels(images)
+
+
+def check_pixels(images: Tensor, span: Span = PIXELS) -> None:
+    """Raise unless ``images``, of any shape, have pixels that can be shown.
+
+    Parameters
+    ----------
+    images : Tensor [N, ...]
+        Must be float32, N > 0.
+    span : tuple of float
+        The least and the largest pixel that is allowed.
+
+    Raises
+    ------
+    TypeError
+        For another type or dtype.
+    ValueError
+        For no image, NaN, or a pixel outside ``span``.
+    """
+    check_tensor(images)
     if images.numel() == 0:
         raise ValueError(f"images are empty (shape {list(images.shape)}); give at least one image.")
-    low, high = torch.aminmax(images)
-    if torch.isnan(low) or torch.isnan(high):
-        raise ValueError("images contain NaN; replace or drop those pixels.")
-    if low < 0 or high > 1:
-        raise ValueError(
-            f"pixels span [{low:.4g}, {high:.4g}]; rates need [0, 1] (8-bit pixels: divide by 255)."
+    fault = pixel_fault(images, span)
+    if fault:
+        raise ValueError(fault)
+
+
+def check_tensor(images: Tensor) -> None:
+    """Raise unless ``images`` are a float32 tensor.
+
+    Parameters
+    ----------
+    images : Tensor
+
+    Raises
+    ------
+    TypeError
+        For another type or dtype.
+    """
+    if not isinstance(images, Tensor) or images.dtype != torch.float32:
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(f"images are {kind}; give a float32 tensor (8-bit pixels: divide by 255).")
+
+
+def pixel_fault(images: Tensor, span: Span = PIXELS) -> str | None:
+    """What is wrong with pixels.
+
+    Parameters
+    ----------
+    images : Tensor [N, ...]
+        float32, N > 0.
+    span : tuple of float
+        The least and the largest pixel that is allowed.
+
+    Returns
+    -------
+    str or None
+        A sentence with the fix; None if nothing is.
+    """
+    low, high = (value.item() for value in torch.aminmax(images))
+    if math.isnan(low) or math.isnan(high):
+        return "images contain NaN; replace or drop those pixels."
+    is_finite = math.isfinite(low) and math.isfinite(high)
+    if is_finite and span[0] <= low and high <= span[1]:
+        return None
+    start = f"pixels span [{low:.4g}, {high:.4g}]"
+    if not is_finite:
+        return f"{start}; replace or drop those that are infinite."
+    if span != PIXELS:
+        return f"{start}; the encoder takes [{span[0]:.4g}, {span[1]:.4g}]: raise its limit."
+    if low >= 0:
+        return f"{start}; rates need [0, 1] (8-bit pixels: divide by 255)."
+    return (
+        f"{start}; rates need [0, 1].  Normalised images: show them as they were, with the "
+        "normalisation as first layer of the network; or give simulate a "
+        "TensorDataset(images, labels) and a SignedEncoder()."
+    )
+
+
+def _check_names(names: tuple[str, ...]) -> None:
+    is_list = isinstance(names, Sequence) and not isinstance(names, str)
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"class_names is {names!r}; give one name for each class, for instance "
+            "tuple(map(str, range(10)))."
         )
 
 

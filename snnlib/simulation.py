@@ -1,21 +1,22 @@
-"""Classify over time, and keep what happened (chapter 6, *Classify, one time step at a time*)."""
+"""Classify over time (chapter 6, *Classify, one time step at a time*)."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import chain
+from math import nan
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from snnlib.cnn.evaluating import confusion_counts
-from snnlib.cnn.threads import one_thread
-from snnlib.data import Digits, check_images
 from snnlib.engines import Engine, Prepared, Run, StepOutput, clock, event
-from snnlib.engines.clock import exact_arithmetic
+from snnlib.reading import Batch, Data, DataError, batches, count
 from snnlib.spiking.decisions import UNDECIDED, decide, lead
 from snnlib.spiking.encoding import Encoder, PoissonEncoder
+from snnlib.spiking.gain import check_gain, span_of
 from snnlib.spiking.network import SpikingNetwork
 
 Stop = Callable[[Tensor], Tensor]
@@ -66,6 +67,13 @@ class SimulationResult:
     steps_used : Tensor [N]
         int64, steps until each image stopped: T, or fewer with ``stop``.  A stopped image
         keeps its decision and its margin, and causes no more spikes.
+    outputs : Tensor [N, C]
+        float64, an estimate of what the CNN that was converted gives, in its own units, after
+        the last step of each image: the output's potential / steps, in what it stands for
+        (``SpikingNetwork.output_unit``), over the encoder's gain.  Under a constant input its
+        error falls as 1 / steps.  From output spikes for the readout "spikes", which tell
+        nothing of outputs below 0 and above their scale.  nan if the encoder does not say its
+        gain.
     """
 
     labels: Tensor
@@ -76,6 +84,7 @@ class SimulationResult:
     engine: str
     margins: Tensor
     steps_used: Tensor
+    outputs: Tensor
 
     @property
     def accuracy(self) -> Tensor:
@@ -104,40 +113,9 @@ class SimulationResult:
         return int(reached[0]) + 1 if len(reached) else None
 
 
-@dataclass(frozen=True, eq=False)
-class Recording:
-    """Every spike and potential of one image.
-
-    Attributes
-    ----------
-    image : Tensor [C, H, W]
-    input : Tensor [T, C, H, W]
-        Spikes, or the constant current.
-    spikes : dict of str to Tensor [T, ...]
-        Of each layer that spikes.
-    potentials : dict of str to Tensor [T, ...]
-        After each step's reset, in units of the threshold (the output that only
-        accumulates: in units of threshold 1).
-    decisions : Tensor [T]
-        int64, -1 undecided.
-    """
-
-    image: Tensor
-    input: Tensor
-    spikes: dict[str, Tensor]
-    potentials: dict[str, Tensor]
-    decisions: Tensor
-
-    @property
-    def output(self) -> Tensor:
-        """[T, classes]: output spikes so far, or the output potential if it never spikes."""
-        name = list(self.potentials)[-1]
-        return self.spikes[name].cumsum(0) if name in self.spikes else self.potentials[name]
-
-
 def simulate(
     snn: SpikingNetwork,
-    digits: Digits,
+    data: Data,
     *,
     steps: int = 40,
     encoder: Encoder = PoissonEncoder(),
@@ -152,11 +130,14 @@ def simulate(
     Parameters
     ----------
     snn : SpikingNetwork
-    digits : Digits
+    data : Digits, Dataset or DataLoader
+        Of (image, label); read in batches, never as a whole.  Labels are whole numbers, one
+        for each output; for a regression let them be 0 and read the outputs of the result.
     steps : int
         At least 1.
-    encoder : PoissonEncoder or ConstantEncoder
-        What each step's input is; image i of ``digits`` gets the spikes of index i.
+    encoder : PoissonEncoder, ConstantEncoder, SignedEncoder or any ``Encoder``
+        What each step's input is; image i of ``data`` gets the spikes of index i.  Biases are
+        scaled by its gain, so that the network decides as its CNN does for every gain.
     engine : str
         "clock" updates every neuron at every step, on any device; "event" only works where
         spikes arrive, on the CPU, compiled by numba.  Both give the same spikes.  "auto"
@@ -168,7 +149,7 @@ def simulate(
         gives a bool for each; a ``MarginStop``, say.  All end at ``steps`` at the latest.
     on_step : callable, optional
         Called with a StepReport after each step of each batch.  With
-        batch_size >= len(digits) every step covers the whole set.
+        batch_size >= len(data) every step covers the whole set.
     progress : bool
         Draw a progress bar.
 
@@ -178,8 +159,14 @@ def simulate(
 
     Raises
     ------
+    TypeError
+        For something else than a spiking network, or than data.
     ValueError
-        For other arguments or images that do not fit the network.
+        For other arguments; for a network with biases and an encoder that does not say its
+        gain, or says a wrong one.
+    DataError
+        A ValueError: for an image or a label that cannot be read or used.  It says which, and
+        its ``result`` is that of the batches before.
 
     Notes
     -----
@@ -188,34 +175,53 @@ def simulate(
     undecided (-1) and counts as wrong; ties go to the higher output potential, then
     to the lower class.
 
-    Memory does not grow with ``steps``, but for the decisions and their margins.
+    Memory grows neither with ``steps`` nor with the number of images, but for decisions,
+    margins and outputs.
     """
     check_steps(steps)
-    _check_run(snn, digits, batch_size)
+    check_network(snn)
+    about = {"classes": len(snn.layers[-1].weight), "shape": snn.input_shape}
+    stream = batches(data, batch_size, **about, span=span_of(encoder))
+    first = next(stream)
+    check_gain(encoder, first.images)
     options = {"steps": steps, "encoder": encoder, "drops": stop is not None}
-    name, run = _prepare(engine, snn, digits, **options)
-    tally = _Tally(digits, steps, snn.readout)
-    with tqdm(total=steps * len(digits), desc="image steps", disable=not progress) as bar:
-        for places in torch.arange(len(digits)).split(batch_size):
-            outputs = run(digits.images[places].to(snn.device), places)
-            for report in _show(outputs, tally, places, stop):
-                bar.update(len(places))
+    name, run = _prepare(engine, snn, first.images[:1], **options)
+    tally = _Tally(steps, snn, name, encoder)
+    images = count(data)
+    total = None if images is None else steps * images
+    with tqdm(total=total, desc="image steps", disable=not progress) as bar:
+        for batch in chain([first], _until_a_fault(stream, tally)):
+            outputs = run(batch.images.to(snn.device), batch.places)
+            for report in _show(outputs, tally, batch, stop):
+                bar.update(len(batch))
                 if on_step:
                     on_step(report)
-    return tally.result(name)
+    return tally.result()
 
 
-def _show(outputs: Run, tally: "_Tally", places: Tensor, stop: Stop | None) -> Iterator[StepReport]:
+def _until_a_fault(stream: Iterator[Batch], tally: "_Tally") -> Iterator[Batch]:
+    """What was done is not lost with an image that cannot be read."""
+    try:
+        yield from stream
+    except DataError as error:
+        result = tally.result()
+        done = f"{len(result.labels):,} images were simulated before; error.result tells of them."
+        raise DataError(error.place, f"{error.reason}  {done}", result) from error
+
+
+def _show(outputs: Run, tally: "_Tally", batch: Batch, stop: Stop | None) -> Iterator[StepReport]:
     """One batch through all steps, with a report after each."""
-    running, goes_on = places, None
+    block, running, goes_on = tally.open(batch), torch.arange(len(batch)), None
     with closing(outputs):  # even if the caller raises, the network is left at rest
         for step in range(tally.steps):
-            tally.hold(step, places)
+            block.hold(step)
             if len(running):
-                margins = tally.add(step, running, outputs.send(goes_on))
+                output = outputs.send(goes_on)
+                tally.count(step, output)
+                margins = block.add(step, running, output, tally.readout)
                 goes_on = _who_goes_on(margins, stop)
                 running = running if goes_on is None else running[goes_on]
-            yield tally.report(step, places)
+            yield tally.report(step)
 
 
 def _who_goes_on(margins: Tensor, stop: Stop | None) -> Tensor | None:
@@ -231,127 +237,111 @@ def _who_goes_on(margins: Tensor, stop: Stop | None) -> Tensor | None:
     return ~stopped
 
 
-@one_thread()
-def record(
-    snn: SpikingNetwork,
-    image: Tensor,
-    *,
-    steps: int = 40,
-    encoder: Encoder = PoissonEncoder(),
-    index: int = 0,
-) -> Recording:
-    """Show one image for ``steps`` steps and keep everything.
+@dataclass(eq=False)
+class _Block:
+    """What some images give, step by step."""
 
-    Parameters
-    ----------
-    snn : SpikingNetwork
-    image : Tensor [C, H, W]
-    steps : int
-        At least 1.
-    encoder : PoissonEncoder or ConstantEncoder
-    index : int
-        Place of the image in its data set: gives it the spikes that ``simulate`` gives it.
+    labels: Tensor  # [N]
+    predictions: Tensor  # [T, N]
+    margins: Tensor  # [T, N]
+    used: Tensor  # [N]
+    per_step: Tensor  # [N, C], output potential or spikes a step
 
-    Returns
-    -------
-    Recording
+    def __len__(self) -> int:
+        return len(self.labels)
 
-    Raises
-    ------
-    ValueError
-        For another number of steps or an image that does not fit the network.
-    """
-    check_steps(steps)
-    batch = image.unsqueeze(0)
-    check_images(batch)
-    stream = encoder.stream(batch, torch.tensor([index]))
-    snn = snn.exact_for(steps)
-    trace = _Trace(snn)
-    snn.reset()
-    for step in range(steps):
-        with exact_arithmetic():
-            trace.add(stream(step))
-    snn.reset()
-    return trace.recording(image)
+    @classmethod
+    def empty(cls, labels: Tensor, steps: int, classes: int) -> "_Block":
+        """Before the first step."""
+        images = len(labels)
+        return cls(
+            labels,
+            torch.full((steps, images), UNDECIDED),
+            torch.zeros(steps, images, dtype=torch.float64),
+            torch.zeros(images, dtype=torch.int64),
+            torch.zeros(images, classes, dtype=torch.float64),
+        )
 
+    @classmethod
+    def joined(cls, blocks: Sequence["_Block"]) -> "_Block":
+        """One behind the other."""
+        return cls(
+            torch.cat([block.labels for block in blocks]),
+            torch.cat([block.predictions for block in blocks], dim=1),
+            torch.cat([block.margins for block in blocks], dim=1),
+            torch.cat([block.used for block in blocks]),
+            torch.cat([block.per_step for block in blocks]),
+        )
 
-class _Tally:
-    """Gathers what the batches give, step by step."""
-
-    def __init__(self, digits: Digits, steps: int, readout: str) -> None:
-        self.digits, self.steps, self.readout = digits, steps, readout
-        self.predictions = torch.full((steps, len(digits)), UNDECIDED)
-        self.margins = torch.zeros(steps, len(digits), dtype=torch.float64)
-        self.used = torch.zeros(len(digits), dtype=torch.int64)
-        self.spikes: dict[str, Tensor] = {}
-        self.operations = torch.zeros(steps, dtype=torch.int64)
-        self.seen, self.right = [0] * steps, [0] * steps
-
-    def hold(self, step: int, places: Tensor) -> None:
+    def hold(self, step: int) -> None:
         """What an image that has stopped decided stands."""
         if step > 0:
             for rows in (self.predictions, self.margins):
-                rows[step, places] = rows[step - 1, places]
+                rows[step] = rows[step - 1]
 
-    def add(self, step: int, running: Tensor, output: StepOutput) -> Tensor:
+    def add(self, step: int, running: Tensor, output: StepOutput, readout: str) -> Tensor:
         """One step of the images that still run; returns their margins."""
-        given = output.counts, output.potential, self.readout
+        given = output.counts, output.potential, readout
         margins = lead(*given).cpu()
         self.predictions[step, running] = decide(*given).cpu()
         self.margins[step, running] = margins
         self.used[running] = step + 1
+        evidence = output.potential if readout == "potential" else output.counts
+        self.per_step[running] = evidence.cpu().double() / (step + 1)
+        return margins
+
+
+class _Tally:
+    """Gathers what the batches give."""
+
+    def __init__(self, steps: int, snn: SpikingNetwork, engine: str, encoder: Encoder) -> None:
+        self.steps, self.readout, self.engine = steps, snn.readout, engine
+        self.unit = snn.output_unit.cpu() / getattr(encoder, "gain", nan)
+        self.classes = len(snn.layers[-1].weight)
+        self.blocks: list[_Block] = []
+        self.spikes: dict[str, Tensor] = {}
+        self.operations = torch.zeros(steps, dtype=torch.int64)
+        self.seen, self.right = [0] * steps, [0] * steps
+
+    def open(self, batch: Batch) -> _Block:
+        """A place for what the next batch gives.
+
+        Blocks of one size are joined, so that there are few, however many batches: small ones
+        would lie scattered in memory, and keep it from being used again.
+        """
+        while len(self.blocks) > 1 and len(self.blocks[-1]) >= len(self.blocks[-2]):
+            self.blocks[-2:] = [_Block.joined(self.blocks[-2:])]
+        self.blocks.append(_Block.empty(batch.labels, self.steps, self.classes))
+        return self.blocks[-1]
+
+    def count(self, step: int, output: StepOutput) -> None:
+        """The spikes of one step."""
         for name, spikes in output.spikes.items():
             steps = self.spikes.setdefault(name, torch.zeros_like(self.operations))
             steps[step] += spikes
         self.operations[step] += output.synaptic_operations
-        return margins
 
-    def report(self, step: int, places: Tensor) -> StepReport:
+    def report(self, step: int) -> StepReport:
         """How the batches so far stand at a step."""
-        self.seen[step] += len(places)
-        right = self.predictions[step, places] == self.digits.labels[places]
-        self.right[step] += int(right.sum())
+        block = self.blocks[-1]
+        self.seen[step] += len(block.labels)
+        self.right[step] += int((block.predictions[step] == block.labels).sum())
         return StepReport(step + 1, self.seen[step], self.right[step] / self.seen[step])
 
-    def result(self, engine: str) -> SimulationResult:
-        labels, classes = self.digits.labels, len(self.digits.class_names)
-        confusion = [confusion_counts(labels, row, classes) for row in self.predictions]
+    def result(self) -> SimulationResult:
+        """All batches so far."""
+        whole = _Block.joined(self.blocks)
+        confusion = [confusion_counts(whole.labels, row, self.classes) for row in whole.predictions]
         return SimulationResult(
-            labels,
-            self.predictions,
+            whole.labels,
+            whole.predictions,
             torch.stack(confusion),
             self.spikes,
             self.operations,
-            engine,
-            self.margins,
-            self.used,
-        )
-
-
-class _Trace:
-    """Gathers every spike and potential of one image."""
-
-    def __init__(self, snn: SpikingNetwork) -> None:
-        self.snn, self.counts = snn, torch.zeros(())
-        self.inputs, self.decisions = [], []
-        self.spikes = {layer.name: [] for layer in snn.layers if layer.spiking}
-        self.potentials = {layer.name: [] for layer in snn.layers}
-
-    def add(self, x: Tensor) -> None:
-        self.inputs.append(x[0])
-        for layer, output in self.snn.propagate(self.snn.input_current(x)):
-            unit = layer.neuron.threshold if layer.spiking else 1.0
-            self.potentials[layer.name].append((layer.v / unit)[0])
-            if layer.spiking:
-                self.spikes[layer.name].append(output[0])
-        self.counts = self.counts + (output if layer.spiking else torch.zeros_like(output))
-        self.decisions.append(decide(self.counts, layer.v, self.snn.readout))
-
-    def recording(self, image: Tensor) -> Recording:
-        spikes = {name: torch.stack(rows) for name, rows in self.spikes.items()}
-        potentials = {name: torch.stack(rows) for name, rows in self.potentials.items()}
-        return Recording(
-            image, torch.stack(self.inputs), spikes, potentials, torch.cat(self.decisions)
+            self.engine,
+            whole.margins,
+            whole.used,
+            whole.per_step * self.unit,
         )
 
 
@@ -371,23 +361,25 @@ def check_steps(steps: int) -> None:
         raise ValueError(f"steps is {steps}; give a whole number, at least 1.")
 
 
-def _check_run(snn: SpikingNetwork, digits: Digits, batch_size: int) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size is {batch_size}; give at least 1 image.")
-    if digits.images.shape[1:] != snn.input_shape:
-        raise ValueError(
-            f"images have shape {list(digits.images.shape[1:])}, but the network takes "
-            f"{list(snn.input_shape)}; convert it with that input_shape."
-        )
-    classes = len(snn.layers[-1].weight)
-    if classes != len(digits.class_names):
-        raise ValueError(
-            f"the network has {classes} outputs for {len(digits.class_names)} classes; "
-            "give Digits as many class_names."
+def check_network(snn: SpikingNetwork) -> None:
+    """Raise unless ``snn`` is a spiking network.
+
+    Parameters
+    ----------
+    snn : SpikingNetwork
+
+    Raises
+    ------
+    TypeError
+        For anything else.
+    """
+    if not isinstance(snn, SpikingNetwork):
+        raise TypeError(
+            f"snn is a {type(snn).__name__}; give a spiking network: convert(cnn) makes one."
         )
 
 
-def _prepare(engine: str, snn: SpikingNetwork, digits: Digits, **options) -> tuple[str, Prepared]:
+def _prepare(engine: str, snn: SpikingNetwork, image: Tensor, **options) -> tuple[str, Prepared]:
     """For "auto" the event engine wherever it can run: it was faster at every rate measured."""
     if engine not in ("auto", *ENGINES):
         raise ValueError(f'engine is {engine!r}; choose "auto" or one of {list(ENGINES)}.')
@@ -395,7 +387,7 @@ def _prepare(engine: str, snn: SpikingNetwork, digits: Digits, **options) -> tup
         return engine, ENGINES[engine].prepare(snn, **options)
     if not event.numba_is_there():
         warnings.warn("numba is missing: the slower clock engine runs instead.", stacklevel=3)
-    if event.takes(options["encoder"], digits.images[:1]):
+    if event.takes(options["encoder"], image):
         with suppress(event.EngineError):
             return "event", event.prepare(snn, **options)
     return "clock", clock.prepare(snn, **options)

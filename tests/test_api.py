@@ -39,7 +39,7 @@ FIXED = {  # name: (parameters by position, keyword-only parameters), each with 
     "PoissonEncoder": ({"max_rate": 0.4, "seed": 0}, {}),
     "ConstantEncoder": ({}, {}),
     "simulate": (
-        {"snn": NONE, "digits": NONE},
+        {"snn": NONE, "data": NONE},
         {
             "steps": 40,
             "encoder": snnlib.PoissonEncoder(),

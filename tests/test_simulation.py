@@ -96,7 +96,7 @@ def made_result(accuracies):
     predictions = torch.tensor([[0] * right + [1] * (4 - right) for right in accuracies])
     labels = torch.zeros(4, dtype=torch.int64)
     empty = torch.zeros(len(accuracies))
-    return SimulationResult(labels, predictions, empty, {}, empty, "clock", empty, empty)
+    return SimulationResult(labels, predictions, empty, {}, empty, "clock", *[empty] * 3)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_unusable_options_are_refused(snn, digits, options, message):
 
 
 def test_images_of_another_shape_are_refused(snn):
-    digits = three_classes(torch.zeros(2, 1, 27, 28))
+    digits = Digits(torch.zeros(2, 1, 27, 28), torch.zeros(2, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"images have shape \[1, 27, 28\], but the network takes"):
         simulate(snn, digits)
 
@@ -306,7 +306,7 @@ def test_a_recording_of_no_steps_is_refused(snn, digits):
         (torch.full((1, 28, 28), float("nan")), ValueError, "images contain NaN"),
         (torch.full((1, 28, 28), 1.5), ValueError, "pixels span"),
         (torch.ones(28, 28), ValueError, r"\[1, 28, 28\]"),
-        (torch.ones(1, 20, 20), ValueError, r"input has shape .*expected \[N, 1, 28, 28\]"),
+        (torch.ones(1, 20, 20), ValueError, r"image has shape .*takes \[1, 28, 28\]"),
     ],
 )
 def test_an_unusable_image_is_not_recorded(snn, image, error, message):

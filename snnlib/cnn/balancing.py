@@ -19,11 +19,12 @@ from snnlib.cnn.scales import check_scales, input_factors, output_factors
 from snnlib.cnn.streaming import FEW, LITTLE, Maximum, Percentile
 from snnlib.cnn.threads import one_thread
 from snnlib.cnn.tracing import rebuild, trace
-from snnlib.data import Digits, check_images
+from snnlib.reading import Batch, Data, DataError, image_batches
 
+SIGNS = {"max": (), "output": (1, -1)}  # of what is measured, where it is not just above 0
 AT_ONCE = 250  # images, so that float64 activations stay small
 
-Images = Tensor | Digits | Iterable[Tensor | Sequence[Tensor]]
+Images = Tensor | Data | Iterable[Tensor | Sequence[Tensor]]
 
 
 @one_thread()
@@ -40,10 +41,10 @@ def activation_scales(
     ----------
     cnn : nn.Module
         A network that ``convert`` accepts.
-    images : Tensor [N, C, H, W], Digits, or an iterable of batches
-        Training images; test images must not be used.  A batch is a tensor, or begins with
-        one, as those of a DataLoader do.  A percentile below 100 reads an iterable twice, or
-        three times if ``channelwise``.
+    images : Tensor [N, C, H, W], Digits, Dataset, DataLoader, or an iterable of batches
+        Training images; test images must not be used.  Pixels in [0, 1], or normalised ones
+        of both signs.  A batch is a tensor, or begins with one, as those of a DataLoader do.
+        A percentile below 100 reads an iterable twice, or three times if ``channelwise``.
     percentile : float
         In (0, 100], of the positive activations.  100 is the maximum (Diehl et al. 2015);
         a little less ignores outliers (Rueckauer et al. 2017).
@@ -54,7 +55,7 @@ def activation_scales(
     -------
     list of Tensor
         One a weight layer, [] or [channels], of activations that occurred; where a branch
-        adds, one for the sum.
+        adds, one for the sum.  Of an output that is never above 0, how far it is below.
 
     Raises
     ------
@@ -64,14 +65,15 @@ def activation_scales(
         For images that are not float32.
     ValueError
         For unusable images, another percentile, a layer that is silent on all images, or
-        a percentile of images that can be read only once.
+        a percentile of images that can be read only once.  An unusable image is told by its
+        place, see ``DataError``.
     """
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile is {percentile}; give a number in (0, 100].")
     measure = _Measure(cnn, percentile, channelwise)
-    batches = _batches(images, measure.passes)
+    _check_readings(images, measure.passes)
     for _ in range(measure.passes):
-        measure.read(batches)
+        measure.read(images)
     return measure.scales()
 
 
@@ -101,12 +103,12 @@ def weight_scales(cnn: nn.Module) -> list[Tensor]:
     graph = trace(cnn)
     bounds = {INPUT: torch.tensor(1.0, dtype=torch.float64)}  # a pixel is at most 1
     for stage in graph.stages:
-        total = sum(bounds[path.source] * _gain(path) for path in stage.paths)
-        if stage.bias is not None:
-            total = total + stage.bias
-        bounds[stage.name] = total.max()
-        if bounds[stage.name] <= 0:
+        bound = _bound(stage, bounds, 1)
+        if stage.kind == "output" and bound <= 0:  # an output may well be negative everywhere
+            bound = _bound(stage, bounds, -1)
+        if bound <= 0:
             raise ValueError(f"layer {stage.name} is dead: no weight is positive; train it again.")
+        bounds[stage.name] = bound
     return [bounds[stage.name].float() for stage in graph.scaled]
 
 
@@ -179,48 +181,38 @@ class _Measure:
         self.widths = LITTLE if channelwise else FEW
         self.passes = 1 if percentile == 100 else len(self.widths)
         self.graph: Graph | None = None  # traced when the shape of an image is known
-        self.shape: torch.Size | None = None
-        self.series: dict[str, list[Maximum | Percentile]] = {}  # of the layer and its channels
+        # of each layer and its channels, by name and sign: of the output also what is below 0
+        self.series: dict[tuple[str, int], list[Maximum | Percentile]] = {}
 
-    def read(self, batches: Iterable) -> None:
+    def read(self, images: Images) -> None:
         """All images once."""
-        for batch in batches:
-            images = batch if isinstance(batch, Tensor) else batch[0]
-            self._check(images)
-            for part in images.split(AT_ONCE):
-                self._add(part)
-        if self.graph is None:
-            raise ValueError("images are empty; give at least one image.")
+        for batch in image_batches(images, AT_ONCE):
+            _check_bytes(batch)
+            if self.graph is None:
+                self.graph = trace(self.cnn, tuple(batch.images.shape[1:]))
+            self._add(batch.images)
         for series in self.series.values():
             for one in series:
                 one.end_pass()
 
     def scales(self) -> list[Tensor]:
         """What has been found, layer by layer."""
-        return [self._scale(name) for name in self.series]
-
-    def _check(self, images: Tensor) -> None:
-        check_images(images)
-        if self.graph is None:
-            self.shape = images.shape[1:]
-            self.graph = trace(self.cnn, tuple(self.shape))
-        if images.shape[1:] != self.shape:
-            raise ValueError(
-                f"images have shape {list(images.shape[1:])}, those before {list(self.shape)}; "
-                "give all of one shape."
-            )
+        return [self._scale(name) for name, sign in self.series if sign > 0]
 
     def _add(self, images: Tensor) -> None:
         """In float64: what remains of it in float32 does not depend on the machine, the batch
         size, or noise where the exact result is zero."""
         for stage, activation in self.graph.run(images.cpu().double()):
-            if stage.kind == "max":
-                continue
-            values = F.relu(activation).float().transpose(0, 1).flatten(1)  # [C, N * ...]
-            whole, *channels = self.series.setdefault(stage.name, self._series(stage, len(values)))
-            whole.add(values.reshape(1, -1))
-            for one in channels:
-                one.add(values)
+            signs = {"max": (), "output": (1, -1)}.get(stage.kind, (1,))
+            for sign in signs:
+                values = (
+                    F.relu(sign * activation).float().transpose(0, 1).flatten(1)
+                )  # [C, N * ...]
+                series = self._series(stage, len(values))
+                whole, *channels = self.series.setdefault((stage.name, sign), series)
+                whole.add(values.reshape(1, -1))
+                for one in channels:
+                    one.add(values)
 
     def _series(self, stage: Stage, channels: int) -> list[Maximum | Percentile]:
         split = self.channelwise and stage.kind != "output"  # one scale must serve all classes
@@ -230,7 +222,9 @@ class _Measure:
         return [Percentile(n, self.percentile, self.widths) for n in rows]
 
     def _scale(self, name: str) -> Tensor:
-        whole, *channels = [one.result for one in self.series[name]]
+        whole, *channels = [one.result for one in self.series[name, 1]]
+        if whole == 0 and (name, -1) in self.series:  # an output may well be negative everywhere
+            whole = self.series[name, -1][0].result
         if whole == 0:
             raise ValueError(f"layer {name} is dead: no image activates it; train it again.")
         if not channels:
@@ -238,29 +232,38 @@ class _Measure:
         return torch.where(channels[0] > 0, channels[0], whole)  # a silent one keeps any scale
 
 
-def _batches(images: Images, passes: int) -> Iterable:
-    """Batches that can be read so often."""
-    if isinstance(images, Digits):
-        return [images.images]
-    if isinstance(images, Tensor):
-        return [images]
+def _check_readings(images: Images, passes: int) -> None:
     if isinstance(images, Iterator) and passes > 1:
         raise ValueError(
             f"images can be read only once, but a percentile takes {passes} readings; give a "
             "tensor, a list of batches or a DataLoader, or percentile=100."
         )
-    return images
 
 
-def _gain(path: Path) -> Tensor:
-    """[C] or []: how much of equal inputs can arrive, at most."""
+def _check_bytes(batch: Batch) -> None:
+    """Normalised images may have any pixels, but not those of a file."""
+    images = batch.images
+    low, high = images.min(), images.max()
+    if images.ndim == 4 and low >= 0 and high > 1 and torch.equal(images, images.round()):
+        reason = f"pixels span [{low:.4g}, {high:.4g}]; divide 8-bit pixels by 255."
+        raise DataError(batch.first, reason)
+
+
+def _bound(stage: Stage, bounds: dict[str, Tensor], sign: int) -> Tensor:
+    """[]: how far above 0, or for the sign -1 below, a stage can get."""
+    total = sum(bounds[path.source] * _gain(path, sign) for path in stage.paths)
+    return (total if stage.bias is None else total + sign * stage.bias).max()
+
+
+def _gain(path: Path, sign: int) -> Tensor:
+    """[C] or []: how much of equal inputs can arrive with a sign, at most."""
     gain = torch.tensor(1.0, dtype=torch.float64)
     for op in path.ops:
         layer = op.module
         if isinstance(layer, nn.AvgPool2d) and layer.divisor_override:
             gain = gain * window_area(layer) / layer.divisor_override
         if op is path.synapse:
-            gain = gain * layer.weight.clamp(min=0).flatten(1).sum(1)
+            gain = gain * (sign * layer.weight).clamp(min=0).flatten(1).sum(1)
     return gain
 
 

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from snnlib.cnn.threads import one_thread
 from snnlib.data import Digits
+from snnlib.reading import Data, check_data, class_labels, image_batches
+
+AT_ONCE = 500  # images
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +32,14 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
-    """Predict every image of ``digits`` and compare with its label.
+def evaluate(cnn: nn.Module, digits: Data) -> Evaluation:
+    """Predict every image and compare with its label.
 
     Parameters
     ----------
     cnn : nn.Module
-    digits : Digits
+    digits : Digits, Dataset or DataLoader
+        Of (image, label), a float32 tensor and a whole number; read in batches.
 
     Returns
     -------
@@ -43,19 +47,27 @@ def evaluate(cnn: nn.Module, digits: Digits) -> Evaluation:
 
     Raises
     ------
+    TypeError
+        For other data.
     ValueError
         Where the images do not fit the network.
+    DataError
+        A ValueError: for an image or a label that cannot be read or used; it says which.
     """
-    check_fit(cnn, digits)
-    predictions = outputs(cnn, digits.images).argmax(1)
-    confusion = confusion_counts(digits.labels, predictions, len(digits.class_names))
-    accuracy = (predictions == digits.labels).double().mean().item()
-    return Evaluation(accuracy, predictions, confusion)
+    check_data(digits)
+    classes = len(digits.class_names) if isinstance(digits, Digits) else None
+    found = []
+    for batch in image_batches(digits, AT_ONCE):
+        classes = classes if found else check_fit(cnn, batch.images, classes)
+        found.append((class_labels(batch, classes), outputs(cnn, batch.images).argmax(1)))
+    labels, predictions = (torch.cat(parts) for parts in zip(*found, strict=True))
+    accuracy = (predictions == labels).double().mean().item()
+    return Evaluation(accuracy, predictions, confusion_counts(labels, predictions, classes))
 
 
 @one_thread()
 @torch.no_grad()
-def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = 500) -> Tensor:
+def outputs(cnn: nn.Module, images: Tensor, *, batch_size: int = AT_ONCE) -> Tensor:
     """Outputs of a network that only predicts, batch by batch; its mode is kept.
 
     Parameters
@@ -97,27 +109,35 @@ def confusion_counts(labels: Tensor, predictions: Tensor, classes: int) -> Tenso
     return torch.bincount(cells, minlength=classes**2).view(classes, classes)
 
 
-def check_fit(cnn: nn.Module, digits: Digits) -> None:
-    """Raise unless one image passes through ``cnn`` and gives an output per class.
+def check_fit(cnn: nn.Module, images: Tensor, classes: int | None = None) -> int:
+    """How many classes ``cnn`` tells apart in such images.
 
     Parameters
     ----------
     cnn : nn.Module
-    digits : Digits
+    images : Tensor [N, ...]
+        Of which one is looked at.
+    classes : int, optional
+        That it has to tell apart.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
     ValueError
         For images of another shape or another number of outputs.
     """
-    shape = list(digits.images.shape[1:])
+    shape = list(images.shape[1:])
     try:
-        classes = outputs(cnn, digits.images[:1]).shape[1:]
+        given = outputs(cnn, images[:1]).shape[1:]
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"images of shape {shape} do not fit the network: {reason}") from error
-    if classes != (len(digits.class_names),):
+    if len(given) != 1 or given[0] != (classes or given[0]):
         raise ValueError(
-            f"the network gives {list(classes)} outputs for {len(digits.class_names)} classes; "
+            f"the network gives {list(given)} outputs for {classes or 'so many'} classes; "
             "end it with nn.Linear(..., number of classes)."
         )
+    return given[0]

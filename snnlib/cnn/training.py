@@ -140,7 +140,7 @@ def fit(
         Where the images or the recipe's dropout do not fit the network, or if the loss
         stops being a number (then the learning rate is too high).
     """
-    check_fit(cnn, digits)
+    check_fit(cnn, digits.images, len(digits.class_names))
     if recipe.dropout and not isinstance(cnn, nn.Sequential):
         raise ValueError(
             f"dropout is {recipe.dropout}, but a {type(cnn).__name__} does not say which layer is "

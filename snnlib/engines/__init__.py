@@ -48,10 +48,10 @@ class Engine(Protocol):
         Parameters
         ----------
         snn : SpikingNetwork
-            Left with cleared potentials.
+            Left with cleared potentials.  Simulated as ``seeing`` the encoder.
         steps : int
             At least 1.
-        encoder : PoissonEncoder or ConstantEncoder
+        encoder : Encoder
         drops : bool
             Masks will be sent.
 
@@ -66,5 +66,5 @@ class Engine(Protocol):
         Raises
         ------
         ValueError
-            If ``steps`` is beyond what even float64 holds exactly.
+            If ``steps`` is beyond what even float64 holds exactly; as ``SpikingNetwork.seeing``.
         """

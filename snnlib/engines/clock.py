@@ -20,7 +20,7 @@ from snnlib.spiking.network import SpikingNetwork
 
 def prepare(snn: SpikingNetwork, *, steps: int, encoder: Encoder, drops: bool = False) -> Prepared:
     """``Engine.prepare``, on the device of the network and the images; ``drops`` is not needed."""
-    snn = snn.exact_for(steps)
+    snn = snn.seeing(encoder).exact_for(steps)
     return partial(_steps, snn, snn.fan_outs(), steps, encoder)
 
 

@@ -9,6 +9,7 @@ out half of what decides our spikes, so ``to_nir`` states it in the metadata: of
 
     snnlib_format      1
     readout            "potential" or "spikes"
+    gain               for an input how many times as large as the image biases are
     dt                 1.0, the time of a step, so that a step adds r dt I = I
 
 of each node of neurons (of Output, if the graph ends on weights)
@@ -56,7 +57,7 @@ class _Draft:
     faults: list[str]
 
 
-def to_nir(snn: SpikingNetwork, *, integrator: bool = True) -> "nir.NIRGraph":
+def to_nir(snn: SpikingNetwork, *, integrator: bool = True, gain: float = 1.0) -> "nir.NIRGraph":
     """A network as a NIR graph, for ``nir.write`` or another simulator.
 
     Parameters
@@ -66,6 +67,10 @@ def to_nir(snn: SpikingNetwork, *, integrator: bool = True) -> "nir.NIRGraph":
     integrator : bool
         Whether an output that only accumulates ends on the node I, as NIR has it.  False
         ends the graph on its weights, for simulators that do not know I: add up what they give.
+    gain : float
+        By what factor the input will be as large as the image, 0.4 for spikes that come in
+        0.4 of all steps from a white pixel.  Other simulators know no encoder that could say
+        it, so biases are written as ``SpikingNetwork.at_gain`` has them.
 
     Returns
     -------
@@ -80,7 +85,7 @@ def to_nir(snn: SpikingNetwork, *, integrator: bool = True) -> "nir.NIRGraph":
     NIRError
         With everything that NIR cannot express, or that ``from_nir`` would refuse.
     """
-    ir = nir_package()
+    ir, snn = nir_package(), snn.at_gain(gain)
     shapes = snn.shapes()
     draft = _Draft({INPUT: ir.Input(np.array(snn.input_shape))}, [], [])
     for place, layer in enumerate(snn.layers):
@@ -93,7 +98,7 @@ def to_nir(snn: SpikingNetwork, *, integrator: bool = True) -> "nir.NIRGraph":
     if draft.faults:
         raise NIRError("NIR cannot express this network:", draft.faults)
     _add_output(draft, snn, shapes)
-    facts = {"snnlib_format": FORMAT, "readout": snn.readout, "dt": 1.0}
+    facts = {"snnlib_format": FORMAT, "readout": snn.readout, "gain": snn.gain, "dt": 1.0}
     graph = ir.NIRGraph(draft.nodes, draft.edges, metadata=facts)
     from_nir(graph)  # so that nothing is written that could not be read
     return graph

@@ -57,7 +57,8 @@ def from_nir(graph: "nir.NIRGraph", *, dt: float = 1.0) -> SpikingNetwork:
     ----------
     graph : nir.NIRGraph
         Feed-forward, of the nodes Input, Conv2d, Affine, Linear, Scale, SumPool2d,
-        AvgPool2d, Flatten, IF, I, Output.  Left as it is.
+        AvgPool2d, Flatten, IF, I, Output.  Left as it is.  Biases of one that does not say its
+        gain are taken for those of an input as bright as the image.
     dt : float
         The time of one step, for graphs without our metadata: the current of a step is
         ``r * dt``, which must be 1.
@@ -89,13 +90,14 @@ def from_nir(graph: "nir.NIRGraph", *, dt: float = 1.0) -> SpikingNetwork:
             refuse([f"node {fault}."])
     places = [int(unit.node.metadata.get("position", i)) for i, unit in enumerate(units)]
     in_place = sorted(zip(places, layers, strict=True), key=lambda pair: pair[0])
-    return _network([layer for _, layer in in_place], shapes[start])
+    gain = graph.metadata.get("gain", 1.0)
+    return _network([layer for _, layer in in_place], shapes[start], gain)
 
 
-def _network(layers: list[SpikingLayer], shape: torch.Size) -> SpikingNetwork:
+def _network(layers: list[SpikingLayer], shape: torch.Size, gain: object) -> SpikingNetwork:
     try:
-        return SpikingNetwork(layers, tuple(shape))
-    except ValueError as error:  # names that repeat, positions that contradict the edges
+        return SpikingNetwork(layers, tuple(shape), float(gain))
+    except (ValueError, TypeError) as error:  # such as positions that contradict the edges
         refuse([str(error)])
         raise
 

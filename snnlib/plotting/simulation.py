@@ -20,7 +20,8 @@ from snnlib.plotting.style import (
     percent_axis,
     show_image,
 )
-from snnlib.simulation import Recording, SimulationResult
+from snnlib.recording import Recording
+from snnlib.simulation import SimulationResult
 from snnlib.spiking.decisions import UNDECIDED
 
 

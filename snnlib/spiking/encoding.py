@@ -1,24 +1,62 @@
 """Images as spike trains (chapter 4, *Images as spike trains*).
 
-An encoder turns images into the input of each time step.  Both encoders put
-pixels on a grid of 2**-24 first, so that what follows is exact.
+An encoder turns images into the input of each time step, and states what a network has to
+know of that input, see ``Encoder``.  Those here put pixels on a grid of 2**-24 first, so that
+what follows is exact.
 
 Whether a pixel spikes is a pure function of (seed, image, step, pixel): an
 integer hash, compared with the pixel's rate.  There is no generator whose state
 could depend on the batch size, and a higher rate only ever adds spikes.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from snnlib.data import check_images
+from snnlib.data import PIXELS, Span, check_pixels
 
 LEVELS = 2**24  # steps of the grid on which rates and currents lie
 
 InputStream = Callable[[int], Tensor]
+
+
+class Encoder(Protocol):
+    """What a simulation asks an encoder, those of a user's own included.
+
+    Attributes
+    ----------
+    constant : bool
+        The input is a current that is the same at every step, not spikes.
+    gain : float
+        By what factor the input is, on average over time, as large as the image.  Biases are
+        multiplied by it, and outputs divided.  May be left out for a network without
+        biases; then the result has no outputs.
+    span : tuple of float
+        The least and the largest pixel that it takes, and input that it gives.  Left out: 0, 1.
+    """
+
+    constant: bool
+    gain: float
+    span: Span
+
+    def stream(self, images: Tensor, index: Tensor | None = None) -> InputStream:
+        """The input of images [N, ...], as a function of the step, counted from 0.
+
+        Parameters
+        ----------
+        images : Tensor [N, ...]
+        index : Tensor [N], optional
+            Place of each image in its data set; default 0..N-1.
+
+        Returns
+        -------
+        callable
+            Gives a Tensor [N, ...]: 0 or 1 unless ``constant``.
+        """
 
 
 @dataclass(frozen=True)
@@ -45,6 +83,12 @@ class PoissonEncoder:
     max_rate: float = 0.4
     seed: int = 0
     constant = False  # the input differs from step to step
+    span = PIXELS
+
+    @property
+    def gain(self) -> float:
+        """The input is on average ``max_rate`` times the image."""
+        return self.max_rate
 
     def __post_init__(self) -> None:
         if not 0 < self.max_rate <= 1:
@@ -57,7 +101,7 @@ class PoissonEncoder:
 
         Parameters
         ----------
-        images : Tensor [N, C, H, W]
+        images : Tensor [N, ...]
         step : int
             Counted from 0.
         index : Tensor [N], optional
@@ -75,7 +119,7 @@ class PoissonEncoder:
 
         Parameters
         ----------
-        images : Tensor [N, C, H, W]
+        images : Tensor [N, ...]
         index : Tensor [N], optional
             As for ``encode``.
 
@@ -86,7 +130,8 @@ class PoissonEncoder:
         """
         levels = rate_levels(images, self.max_rate)
         pixels = pixel_keys(images[0].shape, images.device)  # [C, H, W]
-        keys = image_keys(self.seed, _places(images, index))  # [N, 1, 1, 1]
+        keys = image_keys(self.seed, _places(images, index))  # [N]
+        keys = keys.view(-1, *[1] * pixels.ndim)  # [N, 1, 1, 1]
 
         def spikes(step: int) -> Tensor:
             step_keys = _mix(keys ^ int(step))  # [N, 1, 1, 1]
@@ -105,13 +150,15 @@ class ConstantEncoder:
     """
 
     constant = True
+    gain = 1.0
+    span = PIXELS
 
     def encode(self, images: Tensor, step: int, *, index: Tensor | None = None) -> Tensor:
         """The pixels, on a grid of 2**-24, the same at every step.
 
         Parameters
         ----------
-        images : Tensor [N, C, H, W]
+        images : Tensor [N, ...]
         step : int
             Without effect, as is ``index``; so both encoders are called alike.
         index : Tensor [N], optional
@@ -128,7 +175,7 @@ class ConstantEncoder:
 
         Parameters
         ----------
-        images : Tensor [N, C, H, W]
+        images : Tensor [N, ...]
         index : Tensor [N], optional
             Without effect.
 
@@ -137,11 +184,42 @@ class ConstantEncoder:
         callable
             A function of the step that gives its input.
         """
-        currents = rate_levels(images, 1.0).float() / LEVELS  # exact: 24 bits fit a float32
+        check_pixels(images, self.span)
+        levels = (images.double() * LEVELS).floor_()
+        currents = levels.div_(LEVELS).float()  # exact: 24 bits fit a float32
         return lambda step: currents
 
 
-Encoder = PoissonEncoder | ConstantEncoder
+@dataclass(frozen=True)
+class SignedEncoder(ConstantEncoder):
+    """``ConstantEncoder`` for normalised images, `(x - mean) / std`, which have both signs.
+
+    A current may flow out of a neuron as well as in, so nothing else changes, and sums stay
+    exact.  A spike has no sign: for random spikes let the network normalise images in [0, 1],
+    in its first layers or in ``forward``; ``convert`` folds that into weights.
+
+    Parameters
+    ----------
+    limit : float
+        The largest pixel of either sign, above 0.  It decides for how many steps potentials
+        are exact.
+
+    Raises
+    ------
+    ValueError
+        For another limit.
+    """
+
+    limit: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit < math.inf:
+            raise ValueError(f"limit is {self.limit}; give the largest pixel, above 0.")
+
+    @property
+    def span(self) -> Span:
+        """From -limit to limit."""
+        return -self.limit, self.limit
 
 
 def rate_levels(images: Tensor, max_rate: float) -> Tensor:
@@ -149,7 +227,7 @@ def rate_levels(images: Tensor, max_rate: float) -> Tensor:
 
     Parameters
     ----------
-    images : Tensor [N, C, H, W]
+    images : Tensor [N, ...]
     max_rate : float
         [spikes/step]
 
@@ -158,7 +236,7 @@ def rate_levels(images: Tensor, max_rate: float) -> Tensor:
     Tensor
         floor(pixel * max_rate * 2**24), int32, in the shape of ``images``.
     """
-    check_images(images)
+    check_pixels(images)
     return (images.double() * max_rate * LEVELS).floor_().int()
 
 
@@ -173,11 +251,11 @@ def image_keys(seed: int, places: Tensor) -> Tensor:
 
     Returns
     -------
-    Tensor [N, 1, 1, 1]
+    Tensor [N]
         int32
     """
     seed_key = _mix(torch.tensor(_as_int32(seed ^ 0x9E3779B9), dtype=torch.int32))
-    return _mix(places.int().view(-1, 1, 1, 1) ^ seed_key.to(places.device))
+    return _mix(places.int() ^ seed_key.to(places.device))
 
 
 def pixel_keys(shape: torch.Size, device: torch.device) -> Tensor:
@@ -186,13 +264,13 @@ def pixel_keys(shape: torch.Size, device: torch.device) -> Tensor:
     Parameters
     ----------
     shape : torch.Size
-        (C, H, W)
+        Of one image.
     device : torch.device
 
     Returns
     -------
-    Tensor [C, H, W]
-        int32
+    Tensor
+        int32, of that shape.
     """
     numbers = torch.arange(shape.numel(), dtype=torch.int32, device=device)
     return _mix(numbers + 1).view(shape)

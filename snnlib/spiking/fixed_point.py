@@ -75,20 +75,22 @@ def on_grid(values: Tensor, bits: int) -> Tensor:
     return ((values.double() * 2.0**bits).round() / 2.0**bits).float()
 
 
-def largest_sum(weight: Tensor) -> float:
-    """The largest sum of weights of one sign into one neuron.
+def largest_sum(weight: Tensor, low: float = 0.0, high: float = 1.0) -> float:
+    """The largest sum of weighted inputs into one neuron, of either sign.
 
     Parameters
     ----------
     weight : Tensor [neurons or channels, ...]
+    low, high : float
+        The least and the largest input, around 0; of spikes 0 and 1.
 
     Returns
     -------
     float
     """
     rows = weight.double().flatten(1)
-    signs = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1).neg()
-    return torch.maximum(*signs).max().item()
+    up, down = rows.clamp(min=0).sum(1), rows.clamp(max=0).sum(1).neg()
+    return torch.maximum(up * high - down * low, down * high - up * low).max().item()
 
 
 def _units(

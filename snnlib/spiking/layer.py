@@ -16,8 +16,11 @@ from torch import Tensor, nn
 
 from snnlib.cnn.graph import INPUT, SYNAPTIC, ChannelScale, counting
 from snnlib.cnn.models import window_area
-from snnlib.spiking.fixed_point import EXACT_UNITS, EXACT_UNITS_WIDE, largest_sum
+from snnlib.data import PIXELS, Span
+from snnlib.spiking.fixed_point import EXACT_UNITS, EXACT_UNITS_WIDE, largest_sum, on_grid
 from snnlib.spiking.neurons import IFNeuron, Integrator, MaxPooling
+
+COARSEST = 0.02  # of a layer's threshold, weights or biases: more would change what it computes
 
 
 class SpikingLayer(nn.Module):
@@ -41,7 +44,15 @@ class SpikingLayer(nn.Module):
     bias : Tensor, optional
         A current of every step; broadcasts against one image's neurons.
     scale : Tensor [] or [C], optional
-        The activation of the CNN that one spike a step stands for; default 1.
+        The activation of the CNN that one spike a step stands for; default 1.  An output
+        that only accumulates gives no spikes: what its potential stands for is
+        ``SpikingNetwork.output_unit``, and its scale is the one that it was balanced by.
+
+    Attributes
+    ----------
+    input_span : tuple of float
+        The least and the largest value of "input", where that arrives; 0 and 1 unless
+        ``SpikingNetwork.seeing`` says otherwise.
     """
 
     def __init__(
@@ -63,6 +74,7 @@ class SpikingLayer(nn.Module):
         self.fraction_bits = fraction_bits
         self.sources = tuple(sources)
         self.shortcuts = nn.ModuleList(shortcuts).requires_grad_(False)
+        self.input_span: Span = PIXELS
         self.register_buffer("bias", bias)
         self.register_buffer("scale", torch.tensor(1.0) if scale is None else scale.float())
 
@@ -115,7 +127,7 @@ class SpikingLayer(nn.Module):
         Parameters
         ----------
         x : Tensor [N, C, H, W]
-            Spikes 0 or 1, or pixels in [0, 1].
+            Spikes 0 or 1, or pixels in ``input_span``.
 
         Returns
         -------
@@ -201,10 +213,48 @@ class SpikingLayer(nn.Module):
     def largest_current(self) -> float:
         """No neuron can receive more than this in one step, of either sign [2**-k]."""
         total = 0.0 if self.bias is None else self.bias.abs().max().item()
-        for _, path in self.paths:
-            weight = weight_of(path)
-            total += most_spikes(path) * (1.0 if weight is None else largest_sum(weight))
+        for source, path in self.paths:
+            span, weight = self.input_span if source == INPUT else PIXELS, weight_of(path)
+            one = torch.ones(1, 1) if weight is None else weight  # of a pool's own neurons
+            total += most_spikes(path) * largest_sum(one, *span)
         return total * 2.0**self.fraction_bits
+
+    def check_current(self) -> None:
+        """Raise unless the current of one step is exact in float32.
+
+        Raises
+        ------
+        ValueError
+            If it could be too large.
+        """
+        if self.largest_current > EXACT_UNITS:
+            raise ValueError(
+                f"layer {self.name} could receive more in one step than float32 holds exactly; "
+                "give an encoder with a smaller span (limit), or smaller weights."
+            )
+
+    def scale_bias(self, gain: float) -> None:
+        """Multiply the bias, and round it to the grid once more.
+
+        Parameters
+        ----------
+        gain : float
+            Above 0.
+
+        Raises
+        ------
+        ValueError
+            If the grid is too coarse for so small a bias.
+        """
+        exact = self.bias.double() * gain
+        self.bias = on_grid(exact, self.fraction_bits)
+        weights = [weight for _, path in self.paths if (weight := weight_of(path)) is not None]
+        sizes = [self._threshold, *(x.abs().max().item() for x in (exact / gain, *weights))]
+        if (self.bias - exact).abs().max() > COARSEST * gain * max(sizes):
+            raise ValueError(
+                f"the biases of {self.name} times {gain:.4g} fall between the steps of its grid, "
+                f"2**-{self.fraction_bits}; give an encoder with a higher max_rate (gain)."
+            )
 
     def _with_bias(self, current: Tensor) -> Tensor:
         return current if self.bias is None else current + self.bias

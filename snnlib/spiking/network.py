@@ -1,6 +1,7 @@
 """A spiking network and its state (chapter 4, *Images as spike trains*)."""
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from snnlib.cnn.graph import INPUT
+from snnlib.data import PIXELS
+from snnlib.spiking.encoding import Encoder
+from snnlib.spiking.gain import gain_of, span_of
 from snnlib.spiking.layer import SpikingLayer
 from snnlib.spiking.network_file import read_layers, table, write_layers
 
@@ -56,19 +60,25 @@ class SpikingNetwork(nn.Module):
         From input to output, as made by ``convert``.
     input_shape : tuple of int
         (C, H, W) of one image.
+    gain : float
+        For an input how many times as large as the image the biases are, see ``at_gain``.
 
     Raises
     ------
     ValueError
-        For a layer that receives from one that is not before it, or names that repeat.
+        For a layer that receives from one that is not before it, names that repeat, or
+        another gain.
     """
 
-    def __init__(self, layers: list[SpikingLayer], input_shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, layers: list[SpikingLayer], input_shape: tuple[int, int, int], gain: float = 1.0
+    ) -> None:
         super().__init__()
+        _check_gain(gain)
         _connect(layers)
         self.layers = nn.ModuleList(layers)
         self.layers[-1].neuron.wide = True
-        self.input_shape = tuple(input_shape)
+        self.input_shape, self.gain = tuple(input_shape), gain
         self._steps_left: int | None = None  # before potentials could be inexact
 
     @property
@@ -80,6 +90,21 @@ class SpikingNetwork(nn.Module):
     def device(self) -> torch.device:
         """Where the network's tensors are."""
         return self.layers[0].device
+
+    @property
+    def output_unit(self) -> Tensor:
+        """What the output stands for: [], float64, in the units of the CNN that was converted.
+
+        By so much the CNN's output grows for each unit of potential a step, or for the readout
+        "spikes" each spike a step.  A potential adds up what spikes of the layers before stand
+        for, so it counts in their largest scale.
+        """
+        last = self.layers[-1]
+        if last.spiking:
+            return last.scale.double()
+        scales = {layer.name: layer.scale.double().max() for layer in self.layers}
+        one = torch.tensor(1.0, dtype=torch.float64, device=self.device)
+        return torch.stack([scales.get(source, one) for source in last.sources]).max()
 
     @property
     def readout(self) -> str:
@@ -132,11 +157,91 @@ class SpikingNetwork(nn.Module):
         -------
         SpikingNetwork
         """
-        network = copy.deepcopy(self)
-        network.reset()
+        network = self._copy()
         for layer in network.layers:
             layer.neuron.wide = True
         return network
+
+    def seeing(self, encoder: Encoder) -> "SpikingNetwork":
+        """The network as it has to be for the input of an encoder; all that runs it asks this.
+
+        Parameters
+        ----------
+        encoder : Encoder
+
+        Returns
+        -------
+        SpikingNetwork
+            ``at_gain`` of the encoder, and told between which values its input lies; the
+            network itself if nothing changes.
+
+        Raises
+        ------
+        ValueError
+            For a network with biases and an encoder that does not say its gain; as
+            ``at_gain``; and for inputs too large for exact sums.
+        """
+        biased = any(layer.bias is not None for layer in self.layers)
+        network = self.at_gain(gain_of(encoder)) if biased else self
+        span = tuple(map(float, span_of(encoder)))
+        if span != PIXELS:
+            network = network._copy()
+            for layer in network.layers:
+                layer.input_span = span
+        for layer in [] if network is self else network.layers:
+            layer.check_current()
+        return network
+
+    @torch.no_grad()
+    def at_gain(self, gain: float) -> "SpikingNetwork":
+        """The network for an input that is ``gain`` times the image.
+
+        Its biases are multiplied by the gain, and lie on the grid again.  Without them ReLUs
+        give gain times as much anyway: so all activations shrink alike, and decisions stay.
+
+        Parameters
+        ----------
+        gain : float
+            Above 0; ``max_rate`` of a PoissonEncoder.
+
+        Returns
+        -------
+        SpikingNetwork
+            A copy, at rest; the network itself if nothing changes.
+
+        Raises
+        ------
+        ValueError
+            For another gain, and if the grid is too coarse for so small biases.
+        """
+        _check_gain(gain)
+        if gain == self.gain or all(layer.bias is None for layer in self.layers):
+            return self
+        network = self._copy()
+        network.gain = gain
+        for layer in network.layers:
+            if layer.bias is not None:
+                layer.scale_bias(gain / self.gain)
+        return network
+
+    def _copy(self) -> "SpikingNetwork":
+        """At rest."""
+        network = copy.deepcopy(self)
+        network.reset()
+        return network
+
+    def forward(self, *args, **kwargs) -> Tensor:
+        """There is no output without time steps.
+
+        Raises
+        ------
+        TypeError
+            Always.
+        """
+        raise TypeError(
+            "a spiking network answers over time steps, not at once; use simulate(snn, data), "
+            "record(snn, image) or, one step at a time, snn.step(x)."
+        )
 
     @torch.no_grad()
     def step(self, x: Tensor) -> Tensor:
@@ -179,12 +284,13 @@ class SpikingNetwork(nn.Module):
         Raises
         ------
         ValueError
-            For an input of another shape.
+            For an input of another shape, or outside of what ``seeing`` was told.
         """
         if x.shape[1:] != self.input_shape:
             raise ValueError(
                 f"input has shape {list(x.shape)}; expected [N, {str(list(self.input_shape))[1:]}."
             )
+        self._check_span(x)
         reached = [layer for layer in self.layers if INPUT in layer.sources]
         currents = {layer.name: layer.input_current(x) for layer in reached}
         return currents if len(currents) > 1 else currents[reached[0].name]
@@ -251,6 +357,15 @@ class SpikingNetwork(nn.Module):
         """
         return self.wiring().total_fan_outs
 
+    def _check_span(self, x: Tensor) -> None:
+        """Beyond it sums could be inexact."""
+        low, high = self.layers[0].input_span
+        if x.numel() and not (x.min() >= low and x.max() <= high):
+            raise ValueError(
+                f"input spans [{x.min():.4g}, {x.max():.4g}], not [{low:.4g}, {high:.4g}]; an "
+                "encoder of your own says what it gives: `span = (low, high)`."
+            )
+
     def _count_step(self) -> None:
         if self._steps_left is None:
             self._steps_left = self.exact_steps
@@ -268,7 +383,7 @@ class SpikingNetwork(nn.Module):
         ----------
         path : str or Path
         """
-        write_layers(path, self.layers, self.input_shape)
+        write_layers(path, self.layers, self.input_shape, self.gain)
 
     @staticmethod
     def load(path: str | Path) -> "SpikingNetwork":
@@ -294,6 +409,11 @@ class SpikingNetwork(nn.Module):
     def __repr__(self) -> str:
         head = f"SpikingNetwork, input {list(self.input_shape)}, readout {self.readout}"
         return "\n".join([head, *table(self.layers), f"exact for {self.exact_steps} steps"])
+
+
+def _check_gain(gain: float) -> None:
+    if not 0 < gain < math.inf:
+        raise ValueError(f"gain is {gain}; give a factor above 0.")
 
 
 def _connect(layers: list[SpikingLayer]) -> None:

@@ -26,7 +26,10 @@ _KINDS = {  # what a synapse is made of, and what must be stored to make it agai
 
 
 def write_layers(
-    path: str | Path, layers: Sequence[SpikingLayer], input_shape: tuple[int, int, int]
+    path: str | Path,
+    layers: Sequence[SpikingLayer],
+    input_shape: tuple[int, int, int],
+    gain: float = 1.0,
 ) -> None:
     """Write a network's layers to one safetensors file.
 
@@ -36,15 +39,18 @@ def write_layers(
     layers : sequence of SpikingLayer
     input_shape : tuple of int
         (C, H, W) of one image.
+    gain : float
+        Of the network, left out of the file if it is 1.
     """
     tensors = {}
     for i, layer in enumerate(layers):
         tensors |= _tensors_of(layer, f"{i}.")
     facts = {"input_shape": input_shape, "layers": [_facts_of(layer) for layer in layers]}
+    facts |= {} if gain == 1 else {"gain": gain}
     save_tensors(path, tensors, facts)
 
 
-def read_layers(path: str | Path) -> tuple[list[SpikingLayer], tuple[int, int, int]]:
+def read_layers(path: str | Path) -> tuple[list[SpikingLayer], tuple[int, int, int], float]:
     """Read what ``write_layers`` wrote.
 
     Parameters
@@ -55,6 +61,7 @@ def read_layers(path: str | Path) -> tuple[list[SpikingLayer], tuple[int, int, i
     -------
     layers : list of SpikingLayer
     input_shape : tuple of int
+    gain : float
 
     Raises
     ------
@@ -67,7 +74,7 @@ def read_layers(path: str | Path) -> tuple[list[SpikingLayer], tuple[int, int, i
     if "layers" not in facts:
         raise StorageError(f"{path} holds no spiking network; write one with snn.save(path).")
     layers = [_build(facts_of, i, tensors) for i, facts_of in enumerate(facts["layers"])]
-    return layers, tuple(facts["input_shape"])
+    return layers, tuple(facts["input_shape"]), facts.get("gain", 1.0)
 
 
 def kind_of(op: nn.Module) -> str:

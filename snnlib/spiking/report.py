@@ -26,7 +26,9 @@ class LayerReport:
     count : int
         [neurons]
     scale : str
-        The activation that one spike a step stands for, or the range over channels.
+        The activation that one spike a step stands for, or the range over channels.  An output
+        that only accumulates has no spikes: its scale is the one that it was balanced by, and
+        ``SpikingNetwork.output_unit`` says what its potential stands for.
     fan_out : int
         The most synapses that leave one of its neurons; 0 at the output.
     parameters : int

@@ -9,15 +9,17 @@ percentiles and numbers of steps shows what would help, with the evidence.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from snnlib.cnn.balancing import activation_scales
+from snnlib.cnn.balancing import Images, activation_scales
 from snnlib.cnn.threads import one_thread
+from snnlib.reading import image_batches
 from snnlib.spiking.encoding import ConstantEncoder, Encoder
+from snnlib.spiking.gain import span_of
 from snnlib.spiking.layer import SpikingLayer
 from snnlib.spiking.network import SpikingNetwork
 from snnlib.study.experiments import PIECES, LayerErrors, Pair, by_channel
@@ -163,7 +165,7 @@ class Diagnosis:
 def diagnose(
     cnn: nn.Module,
     snn: SpikingNetwork,
-    images: Tensor,
+    images: Images,
     steps: int,
     *,
     encoder: Encoder = ConstantEncoder(),
@@ -175,8 +177,9 @@ def diagnose(
     ----------
     cnn, snn, encoder
         As for ``error_pieces``.
-    images : Tensor [N, C, H, W]
-        A few hundred are enough.  Image i gets the spikes of index i.
+    images : Tensor [N, C, H, W], Digits, Dataset, DataLoader, or an iterable of batches
+        A few hundred are enough.  Image i gets the spikes of index i.  Read in batches, several
+        times.
     steps : int
         At least 1.
     percentiles : sequence of float
@@ -194,27 +197,27 @@ def diagnose(
         For images that are not float32.
     ValueError
         For unusable images, steps or percentiles, networks that do not belong together, a
-        layer that is silent on all images, another encoder, or one that darkens images for
-        a network with biases.
+        layer that is silent on all images, images that can be read only once, or an encoder
+        that does not say its gain, or says a wrong one.
     """
-    pair = Pair(cnn, snn, images)
+    if isinstance(images, Iterator):
+        raise ValueError("images can be read only once; give a list of batches or a DataLoader.")
     sums = {layer.name: _Sums() for layer in snn.layers}
-    decisions, expected = [], []
-    for places in torch.arange(len(images)).split(BATCH):
-        measured = pair.measure(images[places], steps, encoder, places)
+    pair, agreeing, seen = None, 0, 0
+    for batch in image_batches(images, BATCH, shape=snn.input_shape, span=span_of(encoder)):
+        pair = pair or Pair(cnn, snn, batch.images, encoder)
+        measured = pair.measure(batch.images, steps, batch.places)
         for name, errors in measured.layers.items():
             sums[name].add(errors)
-        decisions.append(measured.decisions)
-        expected.append(measured.expected)
-    expected = torch.cat(expected)
-    agreement = (torch.cat(decisions) == expected).double().mean().item()
+        agreeing += int((measured.decisions == measured.expected).sum())
+        seen += len(batch)
     used = _range_used(cnn, snn, images, pair)
     layers = tuple(sums[x.name].layer(x, steps, used.get(x.name)) for x in snn.layers)
-    given = cnn, snn, images, expected, steps, encoder, percentiles
+    given = cnn, snn, images, steps, encoder, percentiles
     suggestion = suggest(*given) if percentiles else None
     piece = layers[-1].largest
     cause = _cause(layers, sums, snn)
-    return Diagnosis(layers, len(images), steps, encoder, agreement, piece, cause, suggestion)
+    return Diagnosis(layers, seen, steps, encoder, agreeing / seen, piece, cause, suggestion)
 
 
 class _Sums:
@@ -301,7 +304,7 @@ def weights_of(layer: SpikingLayer) -> Tensor:
 
 
 def _range_used(
-    cnn: nn.Module, snn: SpikingNetwork, images: Tensor, pair: Pair
+    cnn: nn.Module, snn: SpikingNetwork, images: Images, pair: Pair
 ) -> dict[str, float]:
     """The 99.9th percentile of positive activations over the scale, by layer."""
     channelwise = any(layer.scale.ndim for layer in snn.layers)

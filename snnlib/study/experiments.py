@@ -32,7 +32,7 @@ its scale, and it neither clips nor rounds: its pieces are what arrives there.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -41,12 +41,13 @@ from torch import Tensor, nn
 from snnlib.cnn.graph import INPUT, Graph, Stage, counting
 from snnlib.cnn.threads import one_thread
 from snnlib.cnn.tracing import trace
-from snnlib.data import check_images
+from snnlib.data import check_pixels
 from snnlib.engines.clock import exact_arithmetic
 from snnlib.simulation import check_steps
 from snnlib.spiking.conversion import per_neuron, with_spiking_pools
 from snnlib.spiking.decisions import decide
-from snnlib.spiking.encoding import LEVELS, ConstantEncoder, Encoder, PoissonEncoder, rate_levels
+from snnlib.spiking.encoding import LEVELS, ConstantEncoder, Encoder, InputStream, rate_levels
+from snnlib.spiking.gain import check_gain, gain_of, span_of
 from snnlib.spiking.layer import SpikingLayer
 from snnlib.spiking.network import SpikingNetwork
 from snnlib.spiking.neurons import IFNeuron, MaxPooling
@@ -104,9 +105,12 @@ class Measurement:
 class Pair:
     """A CNN beside the spiking network that was made from it.
 
+    Both see what an encoder shows: an image made darker by its gain, with biases that are
+    smaller by as much.
+
     Parameters
     ----------
-    cnn, snn
+    cnn, snn, encoder
         As for ``error_pieces``.
     images : Tensor [N, C, H, W]
         Some of those that it will be measured on.
@@ -118,33 +122,36 @@ class Pair:
     TypeError
         For images that are not float32.
     ValueError
-        For unusable images, or networks that do not belong together.
+        For unusable images, networks that do not belong together, or an encoder that does not
+        say its gain, or says a wrong one.
     """
 
-    def __init__(self, cnn: nn.Module, snn: SpikingNetwork, images: Tensor) -> None:
-        check_images(images)
+    def __init__(
+        self, cnn: nn.Module, snn: SpikingNetwork, images: Tensor, encoder: Encoder
+    ) -> None:
+        check_pixels(images, span_of(encoder))
         if images.shape[1:] != snn.input_shape:
             raise ValueError(
                 f"images have shape {list(images.shape[1:])}, but the spiking network takes "
                 f"{list(snn.input_shape)}; give images of that shape."
             )
-        self.snn = snn
-        self.stages = _stages_like(cnn, snn)
-        self.double = copy.deepcopy(snn).double()  # to compute with rates instead of spikes
+        check_gain(encoder, images)
+        self.encoder, gain = encoder, gain_of(encoder)
+        self.snn = snn.seeing(encoder)
+        self.stages = tuple(_at_gain(stage, gain) for stage in _stages_like(cnn, snn))
+        self.double = copy.deepcopy(self.snn).double()  # to compute with rates instead of spikes
         self.scales = {INPUT: torch.tensor(1.0, dtype=torch.float64)}
         self.scales |= {layer.name: layer.scale for layer in self.double.layers}
-        self._check_weights(images[:FEW])
+        self._check_weights(mean_input(encoder, images[:FEW]))
 
     @one_thread()
     @torch.no_grad()
-    def measure(
-        self, images: Tensor, steps: int, encoder: Encoder, index: Tensor | None = None
-    ) -> Measurement:
+    def measure(self, images: Tensor, steps: int, index: Tensor | None = None) -> Measurement:
         """The errors of one batch.
 
         Parameters
         ----------
-        images, steps, encoder, index
+        images, steps, index
             As for ``error_pieces``.
 
         Returns
@@ -157,11 +164,10 @@ class Pair:
             As ``error_pieces`` does.
         """
         check_steps(steps)
-        _check_encoder(encoder, self.snn)
-        mean = mean_input(encoder, images)
+        mean = mean_input(self.encoder, images)
         given, outputs = self._given(mean), self._outputs(mean)
         chain = [self._forward(given, steps, respond) for respond in (_relu, _clip, _quantise)]
-        runs = self._runs(images, mean, steps, encoder, index)
+        runs = self._runs(images, mean, steps, index)
         networks = chain + [totals for totals, _ in runs]
         layers = {
             name: _errors(a, [self._rates(name, totals[name], steps) for totals in networks])
@@ -193,8 +199,7 @@ class Pair:
         layer = self.snn.layers[-1]
         if name != layer.name or layer.spiking:
             return totals / steps
-        unit = max(self.scales[source].max() for source in layer.sources)  # of its potential
-        return totals * unit / self._scale(name, totals) / steps
+        return totals * self.double.output_unit / self._scale(name, totals) / steps
 
     def _given(self, mean: Tensor) -> Totals:
         """Currents of one step from a constant input, on the grid, with the bias; by layer."""
@@ -210,14 +215,15 @@ class Pair:
             totals[layer.name] = _respond(layer, totals, given, steps, respond)
         return totals
 
-    def _runs(self, images, mean, steps: int, encoder, index) -> list[tuple[Totals, Tensor]]:
+    def _runs(self, images, mean, steps: int, index) -> list[tuple[Totals, Tensor]]:
         """The spiking network: evenly fed with a gentle reset, with its own, as it is."""
-        constant = ConstantEncoder()
-        own = _run(self.snn, mean, steps, constant, index)
+        own = _run(self.snn, steps, lambda step: mean, constant=True)
         gentle = _with_reset(self.snn, "subtract")
-        first = own if gentle is self.snn else _run(gentle, mean, steps, constant, index)
-        last = own if encoder.constant else _run(self.snn, images, steps, encoder, index)
-        return [first, own, last]
+        first = own if gentle is self.snn else _run(gentle, steps, lambda step: mean, constant=True)
+        if self.encoder.constant:
+            return [first, own, own]
+        stream = self.encoder.stream(images, index)
+        return [first, own, _run(self.snn, steps, stream, constant=False)]
 
     @one_thread()
     @torch.no_grad()
@@ -257,8 +263,9 @@ def error_pieces(
         A batch: the results are as large as all layers for all images, 8 times.
     steps : int
         T, at least 1.
-    encoder : PoissonEncoder or ConstantEncoder
-        With a PoissonEncoder of max_rate below 1 the CNN sees images as much darker.
+    encoder : Encoder
+        That says its gain.  With a PoissonEncoder of max_rate below 1 the CNN sees images as
+        much darker, with biases as much smaller: its decisions are the same.
     index : Tensor [N], optional
         Place of each image in its data set; default 0..N-1.
 
@@ -274,10 +281,10 @@ def error_pieces(
     TypeError
         For images that are not float32.
     ValueError
-        For unusable images or steps, networks that do not belong together, another
-        encoder, or one that darkens images for a network with biases.
+        For unusable images or steps, networks that do not belong together, or an encoder
+        that does not say its gain, or says a wrong one.
     """
-    return Pair(cnn, snn, images).measure(images, steps, encoder, index).layers
+    return Pair(cnn, snn, images, encoder).measure(images, steps, index).layers
 
 
 def mean_input(encoder: Encoder, images: Tensor) -> Tensor:
@@ -285,7 +292,8 @@ def mean_input(encoder: Encoder, images: Tensor) -> Tensor:
 
     Parameters
     ----------
-    encoder : PoissonEncoder or ConstantEncoder
+    encoder : Encoder
+        That says its gain.
     images : Tensor [N, C, H, W]
 
     Returns
@@ -293,8 +301,14 @@ def mean_input(encoder: Encoder, images: Tensor) -> Tensor:
     Tensor [N, C, H, W]
         On the encoder's grid.
     """
-    max_rate = 1.0 if encoder.constant else encoder.max_rate
-    return rate_levels(images, max_rate).float() / LEVELS  # exact: 24 bits fit a float32
+    if encoder.constant:
+        return encoder.stream(images)(0)
+    return rate_levels(images, gain_of(encoder)).float() / LEVELS  # exact: 24 bits fit a float32
+
+
+def _at_gain(stage: Stage, gain: float) -> Stage:
+    """A stage of the CNN that, given gain times its input, gives gain times its output."""
+    return stage if stage.bias is None else replace(stage, bias=stage.bias * gain)
 
 
 def _errors(activation: Tensor, rates: list[Tensor]) -> LayerErrors:
@@ -349,8 +363,10 @@ def _rounding(layer: SpikingLayer, totals: Totals, images: Tensor) -> Tensor:
     """By how much rounding to the grid can change what a layer gives in one step, at most."""
     if isinstance(layer.neuron, MaxPooling):
         return torch.zeros(())
-    arrived = [counting(path)((totals | {INPUT: images.double()})[x]) for x, path in layer.paths]
-    charge = (sum(arrived) + 2.0) * 2.0 ** -(layer.fraction_bits + 1)  # and bias, and current
+    sizes = totals | {INPUT: images.double().abs()}
+    arrived = [counting(path)(sizes[source]) for source, path in layer.paths]
+    # the bias twice, in `convert` and by the gain, and the current
+    charge = (sum(arrived) + 3.0) * 2.0 ** -(layer.fraction_bits + 1)
     return _relu(layer, charge, 1) if layer.spiking else charge
 
 
@@ -374,14 +390,15 @@ def _with_reset(snn: SpikingNetwork, reset: str) -> SpikingNetwork:
     return snn
 
 
-def _run(snn: SpikingNetwork, images: Tensor, steps: int, encoder, index) -> tuple[Totals, Tensor]:
+def _run(
+    snn: SpikingNetwork, steps: int, stream: InputStream, *, constant: bool
+) -> tuple[Totals, Tensor]:
     """Spikes of every neuron in all steps, and the potential of the output at the end."""
-    snn = snn.exact_for(steps)
-    stream, totals = encoder.stream(images, index), {}
+    snn, totals = snn.exact_for(steps), {}
     snn.reset()
     for step in range(steps):
         with exact_arithmetic():
-            if step == 0 or not encoder.constant:
+            if step == 0 or not constant:
                 current = snn.input_current(stream(step))
             for layer, output in snn.propagate(current):
                 if layer.name in totals and layer.spiking:
@@ -391,17 +408,3 @@ def _run(snn: SpikingNetwork, images: Tensor, steps: int, encoder, index) -> tup
     potential = snn.layers[-1].v.double()
     snn.reset()
     return totals, potential
-
-
-def _check_encoder(encoder: Encoder, snn: SpikingNetwork) -> None:
-    if not isinstance(encoder, (PoissonEncoder, ConstantEncoder)):
-        raise ValueError(
-            f"encoder is a {type(encoder).__name__}, of which the mean input is not known; "
-            "give a PoissonEncoder or a ConstantEncoder."
-        )
-    biased = [layer.name for layer in snn.layers if layer.bias is not None]
-    if biased and not encoder.constant and encoder.max_rate < 1:
-        raise ValueError(
-            f"max_rate is {encoder.max_rate}, but {biased[0]} has a bias, whose current does not "
-            "shrink with the input; use PoissonEncoder(1.0)."
-        )

@@ -4,13 +4,15 @@ A few percentiles are tried with many numbers of steps, on the very images of a 
 is suggested comes with all that was measured.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.utils.data import IterableDataset
 
-from snnlib.cnn.balancing import activation_scales
-from snnlib.data import Digits
+from snnlib.cnn.balancing import Images, activation_scales
+from snnlib.cnn.evaluating import AT_ONCE, outputs
+from snnlib.reading import image_batches
 from snnlib.simulation import simulate
 from snnlib.spiking.conversion import convert
 from snnlib.spiking.encoding import Encoder
@@ -56,8 +58,7 @@ class Suggestion:
 def suggest(
     cnn: nn.Module,
     snn: SpikingNetwork,
-    images: Tensor,
-    expected: Tensor,
+    images: Images,
     steps: int,
     encoder: Encoder,
     percentiles: Sequence[float],
@@ -68,8 +69,6 @@ def suggest(
     ----------
     cnn, snn, images, steps, encoder, percentiles
         As for ``diagnose``; at least one percentile.
-    expected : Tensor [N]
-        int64, the decisions of the CNN.
 
     Returns
     -------
@@ -80,8 +79,7 @@ def suggest(
     ValueError
         As ``activation_scales`` does.
     """
-    names = tuple(str(i) for i in range(len(snn.layers[-1].weight)))
-    target = Digits(images, expected, names)  # the CNN's decisions are the truth
+    target = _Decided(cnn, images)
     longest = max(LONGEST, steps)
     counts = sorted({steps, *(2**i for i in range(longest.bit_length()))})
     channelwise = any(layer.scale.ndim for layer in snn.layers)
@@ -94,6 +92,20 @@ def suggest(
     best = max(evidence, key=lambda p: (evidence[p][steps], sum(evidence[p].values())))
     goal = max(evidence[best].values()) - GOOD_ENOUGH
     return Suggestion(best, min(t for t, a in evidence[best].items() if a >= goal), evidence)
+
+
+class _Decided(IterableDataset):
+    """Images with what the CNN decides as their labels: here it is the truth.
+
+    Asked anew each time, as a DataLoader may well give images in another order.
+    """
+
+    def __init__(self, cnn: nn.Module, images: Images) -> None:
+        self.cnn, self.images = cnn, images
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in image_batches(self.images, AT_ONCE):
+            yield from zip(batch.images, outputs(self.cnn, batch.images).argmax(1), strict=True)
 
 
 def _options_of(snn: SpikingNetwork) -> dict:

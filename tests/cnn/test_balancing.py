@@ -243,7 +243,7 @@ def test_a_percentile_outside_0_to_100_is_refused(percentile):
     ("images", "error", "message"),
     [
         (torch.zeros(0, 1, 6, 6), ValueError, "images are empty"),
-        (torch.ones(2, 6, 6), ValueError, "expected .*N, C, H, W"),
+        (torch.ones(2, 6, 6), ValueError, "give the shape of your images, .C, H, W."),
         (torch.full((2, 1, 6, 6), 2.0), ValueError, "pixels span"),
         (torch.ones(2, 1, 6, 6).double(), TypeError, "float64; give a float32"),
         (torch.ones(2, 1, 3, 3), ConversionError, r"does not fit input_shape \(1, 3, 3\)"),
@@ -267,7 +267,7 @@ def test_a_network_that_does_not_convert_cannot_be_balanced(call):
         call(nn.Sequential(nn.Flatten(), nn.Tanh(), nn.Linear(784, 10)))
 
 
-@pytest.mark.parametrize("place", [0, 3, 6])
+@pytest.mark.parametrize("place", [0, 3])
 @pytest.mark.parametrize("channelwise", [False, True])
 def test_a_layer_that_no_image_activates_is_named(place, channelwise):
     cnn = tiny_cnn()

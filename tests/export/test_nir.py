@@ -10,7 +10,7 @@ import torch
 from graphs import through_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import any_cnns, conv, deep_cnn, fill_randomly, linear, random_images, small_cnns
+from nets import any_cnns, conv, deep_cnn, fill_randomly, linear, random_images, settle, small_cnns
 from torch import nn
 
 from snnlib import (
@@ -170,7 +170,7 @@ def test_neurons_with_a_threshold_each_come_back(tmp_path):
 
 def test_the_metadata_states_what_the_nodes_do_not(snn, tmp_path):
     graph = through_file(to_nir(snn), tmp_path)
-    assert graph.metadata == {"snnlib_format": 1, "readout": "potential", "dt": 1.0}
+    assert graph.metadata == {"snnlib_format": 1, "readout": "potential", "gain": 1.0, "dt": 1.0}
     facts = graph.nodes["conv1.neurons"].metadata
     assert (facts["layer"], facts["position"], facts["reset"]) == ("conv1", 0, "subtract")
     assert facts["initial_potential"] == 0.5
@@ -287,3 +287,40 @@ def test_what_could_not_be_read_is_not_written(snn):
     turned = convert(cnn, input_shape=(1, 6, 6))
     turned.layers[1].synapse = nn.Sequential(*reversed(turned.layers[1].synapse))
     assert "3.pool stands behind 3.weights; pools come first" in refused(turned)
+
+
+# ---- biases for a darker input
+
+
+def test_a_graph_may_be_written_for_an_input_that_is_darker_than_the_image(tmp_path):
+    snn = convert(deep_chain(), input_shape=(1, 8, 8))
+    images = random_images(0, 6, (1, 8, 8))
+    graph = through_file(to_nir(snn, gain=0.4), tmp_path)
+    back = from_nir(graph)
+    assert (snn.gain, back.gain) == (1.0, 0.4)
+    for layer, dark in zip(back.layers, snn.at_gain(0.4).layers, strict=True):
+        assert torch.equal(layer.bias, dark.bias)
+    data = Digits(images, torch.zeros(6, dtype=torch.long), ("a", "b", "c"))
+    for encoder in (PoissonEncoder(0.4), PoissonEncoder(0.4, seed=5)):
+        ours, theirs = (simulate(n, data, steps=30, encoder=encoder) for n in (snn, back))
+        assert torch.equal(ours.outputs, theirs.outputs)
+
+
+def test_a_graph_that_says_no_gain_is_for_bright_images(tmp_path):
+    graph = to_nir(convert(deep_chain(), input_shape=(1, 8, 8)))
+    del graph.metadata["gain"]
+    assert from_nir(through_file(graph, tmp_path)).gain == 1.0
+
+
+@pytest.mark.parametrize("gain", [0.0, -0.4, "dark"])
+def test_a_graph_of_another_gain_is_refused(gain):
+    graph = to_nir(convert(deep_chain(), input_shape=(1, 8, 8)))
+    graph.metadata["gain"] = gain
+    with pytest.raises(NIRError, match=r"gain|convert string"):
+        from_nir(graph)
+
+
+def deep_chain():
+    """Biases everywhere, and no max pool."""
+    layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(4, 4, 2), nn.ReLU()]
+    return settle(nn.Sequential(*layers, nn.Flatten(), nn.Linear(16, 3)), 0)

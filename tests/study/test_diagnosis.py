@@ -211,7 +211,7 @@ def no_channel(images):
 
 
 BAD_IMAGES = {
-    "no channel": (no_channel, ValueError, "expected"),
+    "no channel": (no_channel, ValueError, r"images have shape \[28, 28\]"),
     "empty": (lambda images: images[:0], ValueError, "empty"),
     "other size": (lambda images: images[..., :20, :20], ValueError, r"images have shape"),
     "nan": (lambda images: images * torch.nan, ValueError, "NaN"),
@@ -275,19 +275,29 @@ def test_another_number_of_steps_is_refused(cnn, snn_of, few, steps):
         diagnose(cnn, snn_of, few, steps)
 
 
-def test_an_encoder_of_which_the_mean_is_not_known_is_refused(cnn, snn_of, few):
+def test_an_encoder_that_does_not_say_its_gain_is_refused(cnn, snn_of, few):
     class Other:
         constant = False
 
-    with pytest.raises(ValueError, match="encoder is a Other"):
+        def stream(self, images, index=None):
+            return lambda step: images.round()
+
+    with pytest.raises(ValueError, match="encoder is a Other, which does not say"):
         diagnose(cnn, snn_of, few, 4, encoder=Other())
 
 
-def test_darkened_images_are_refused_for_a_network_with_biases():
-    cnn, images = deep_cnn(), random_images(0, 3, (1, 8, 8))
-    snn = convert(cnn, input_shape=(1, 8, 8))
-    with pytest.raises(ValueError, match=r"use PoissonEncoder\(1.0\)"):
-        diagnose(cnn, snn, images, 4, encoder=PoissonEncoder(0.4))
+def test_darkened_images_are_decided_as_bright_ones_by_a_network_with_biases():
+    cnn, images = deep_cnn(), random_images(0, 40, (1, 8, 8))
+    scales = activation_scales(cnn, images)
+    snn = convert(cnn, thresholds=scales, input_shape=(1, 8, 8))
+    for encoder in (ConstantEncoder(), PoissonEncoder(0.4), PoissonEncoder(0.1)):
+        found = diagnose(cnn, snn, images, 2, encoder=encoder, **NONE)
+        bright = error_pieces(cnn, snn, images, 2)
+        dark = error_pieces(cnn, snn, images, 2, encoder=encoder)
+        for name, errors in dark.items():
+            expected = bright[name].activation * encoder.gain
+            torch.testing.assert_close(errors.activation, expected, atol=1e-6, rtol=1e-5)
+        assert found.images == 40
 
 
 @pytest.mark.parametrize("percentile", [0.0, 101.0])

@@ -37,6 +37,7 @@ def prepare(snn: SpikingNetwork, *, steps: int, encoder: Encoder, drops: bool = 
         For ``steps`` beyond what even float64 holds exactly; in the first step for an input
         that is neither spikes nor constant.
     """
+    snn = snn.seeing(encoder)
     wiring = _wiring(snn)
     snn.exact_for(steps)
     snn.reset()
@@ -74,9 +75,9 @@ def takes(encoder: Encoder, image: Tensor) -> bool:
 
     Parameters
     ----------
-    encoder : PoissonEncoder or ConstantEncoder
-        Or any other, whose first step is looked at.
-    image : Tensor [1, C, H, W]
+    encoder : Encoder
+        Of one unknown here the first step is looked at.
+    image : Tensor [1, ...]
 
     Returns
     -------

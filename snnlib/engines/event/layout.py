@@ -50,7 +50,8 @@ def make_plan(wiring: Wiring, steps: int, *, constant: bool) -> Plan:
     """
     shape, layouts = wiring.shapes[INPUT], {}
     pixels = shape.numel()
-    layouts[INPUT] = Layout(np.arange(pixels).reshape(shape), padded(pixels) // WIDTH, 0, pixels)
+    places = np.arange(pixels).reshape((*shape, 1, 1)[:3])  # as those of any layer
+    layouts[INPUT] = Layout(places, padded(pixels) // WIDTH, 0, pixels)
     keys = np.zeros(padded(pixels), np.int32)
     keys[:pixels] = pixel_keys(shape, torch.device("cpu")).flatten()
     driven = [layer.name for layer in wiring.layers if constant and INPUT in layer.sources]

@@ -24,8 +24,8 @@ def source_of(
     snn : SpikingNetwork
     plan : Plan
         Of the network.
-    encoder : PoissonEncoder or ConstantEncoder
-    images : Tensor [N, C, H, W]
+    encoder : Encoder
+    images : Tensor [N, ...]
     index : Tensor [N]
 
     Returns
@@ -98,7 +98,7 @@ class _Draws:
         self.levels = np.zeros((len(images), plan.words * WIDTH), np.int32)
         self.levels[:, : levels.shape[1]] = levels
         self.plan = plan
-        self.image_keys = image_keys(encoder.seed, index).flatten().numpy()
+        self.image_keys = image_keys(encoder.seed, index).numpy()
 
     def keep(self, mask: np.ndarray) -> None:
         self.levels, self.image_keys = self.levels[mask], self.image_keys[mask]
