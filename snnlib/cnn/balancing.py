@@ -284,9 +284,8 @@ def _largest(path: Path, high: Tensor) -> Tensor:
         if isinstance(layer, nn.AvgPool2d) and layer.divisor_override:
             factor = window_area(layer) / layer.divisor_override
             low, high = low * factor, high * factor
-        if isinstance(layer, nn.ConstantPad2d) or any(getattr(layer, "padding", ())):
-            value = getattr(layer, "value", 0.0)
-            low, high = low.clamp(max=value), high.clamp(min=value)
+        beside = getattr(layer, "value", 0.0)  # what is beside the image, if there is padding
+        low, high = low.clamp(max=beside), high.clamp(min=beside)
         if isinstance(layer, SYNAPTIC):
             low, high = _weighted_bounds(layer, low, high)
     return high

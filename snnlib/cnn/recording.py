@@ -8,6 +8,7 @@ import copy
 import inspect
 import traceback
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path as File
@@ -226,6 +227,10 @@ class _Tracer(fx.Tracer):
             return forward(*args, **kwargs)
         return super().call_module(module, forward, args, kwargs)
 
+    def getattr(self, name: str, value: Any, cache: dict[str, Any]) -> Any:
+        """A parameter is written down too, unless only its shape matters."""
+        return value if self.measuring else super().getattr(name, value, cache)
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return _Sized(node, self)
 
@@ -245,8 +250,6 @@ class _Tracer(fx.Tracer):
             return torch.zeros(self.shape, device="meta") if is_image else _MISSING
         if node.op == "output" or any(n not in self.values for n in node.all_input_nodes):
             return _MISSING
-        if node.op == "get_attr":
-            return self._on_meta(_attribute(self.root, node.target))
         args, kwargs = (fx.node.map_arg(x, self.values.get) for x in (node.args, node.kwargs))
         self.measuring = True
         try:
@@ -259,7 +262,10 @@ class _Tracer(fx.Tracer):
         finally:
             self.measuring = False
 
-    def _called(self, node: fx.Node):
+    def _called(self, node: fx.Node) -> Callable:
+        """What a call calls, on the device where nothing is computed."""
+        if node.op == "get_attr":
+            return lambda: _on_meta(_attribute(self.root, node.target))
         if node.op == "call_module":
             if node.target not in self.twins:
                 module = copy.deepcopy(self.root.get_submodule(node.target))
@@ -269,10 +275,11 @@ class _Tracer(fx.Tracer):
             return lambda x, *args, **kwargs: getattr(x, node.target)(*args, **kwargs)
         return node.target
 
-    def _on_meta(self, value: Any) -> Any:
-        if not isinstance(value, Tensor):
-            return value
-        return value.detach().to("meta", torch.float32 if value.is_floating_point() else None)
+
+def _on_meta(value: Any) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    return value.detach().to("meta", torch.float32 if value.is_floating_point() else None)
 
 
 def _attribute(root: nn.Module, target: str) -> Any:

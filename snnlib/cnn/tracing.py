@@ -44,12 +44,13 @@ def trace(cnn: nn.Module, input_shape: tuple[int, int, int] | None = None) -> Gr
     if all(isinstance(module, nn.Sequential) for module in cnn.modules()):
         raise ConversionError(["The network has no layers; start from digit_cnn()."])
     recording = recorded(cnn, input_shape)
-    if recording.misfit:
-        raise ConversionError([*recording.misfit, *_training_faults(cnn)])
-    walk = Walk(recording.root, recording.shapes, LAYERS, JOINS)
+    whole = recorded(cnn) if recording.misfit else recording  # whatever else is wrong comes first
+    walk = Walk(whole.root, whole.shapes, LAYERS, JOINS)
     walk.faults += _training_faults(cnn)
     graph = walk.graph()
-    faults = walk.faults or (_differences(cnn, graph, input_shape) if input_shape else [])
+    faults = walk.faults or recording.misfit
+    if input_shape and not faults:
+        faults = _differences(cnn, graph, input_shape)
     if faults:
         raise ConversionError(faults)
     return graph
