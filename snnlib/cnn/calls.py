@@ -209,5 +209,8 @@ def _reshaped(name: str, args: tuple, kwargs: dict, before, after) -> list[nn.Mo
         return [nn.Identity()] if kept else None
     if name == "flatten":
         return [nn.Flatten(**{"start_dim": 0, **_named(("start_dim", "end_dim"), args), **kwargs})]
+    if name == "squeeze":
+        axes = [args or kwargs.get("dim", ())]
+        return [nn.Flatten()] if all(axis % 4 in (2, 3) for axis in _leaves(axes)) else None
     sizes = args[0] if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
     return [nn.Flatten()] if name in ("view", "reshape") and len(sizes) == 2 else None
