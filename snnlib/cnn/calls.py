@@ -190,8 +190,9 @@ def _mean(args: tuple, kwargs: dict, before, after) -> list[nn.Module] | None:
     dims = kwargs.get("dim", args[0] if args else None)
     keep = kwargs.get("keepdim", args[1] if len(args) > 1 else False)
     if before is not None and after is not None:
-        over_places = len(before) > 2 and before[:2] == after[:2] and after[2:].numel() == 1
-        return [nn.AdaptiveAvgPool2d(1), *([nn.Flatten()] * (len(after) == 2))] * over_places or None
+        if len(before) < 3 or before[:2] != after[:2] or after[2:].numel() != 1:
+            return None
+        return [nn.AdaptiveAvgPool2d(1), *([nn.Flatten()] if len(after) == 2 else [])]
     if isinstance(dims, (tuple, list)) and sorted(d % 4 for d in dims) == [2, 3]:
         return [nn.AdaptiveAvgPool2d(1), *([] if keep else [nn.Flatten()])]
     return None

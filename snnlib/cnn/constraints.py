@@ -13,8 +13,8 @@ from itertools import pairwise, takewhile
 from torch import nn
 
 from snnlib.cnn.models import WEIGHTED
-from snnlib.cnn.refusals import pool_faults, weight_faults
 from snnlib.cnn.recording import IMAGES, recorded
+from snnlib.cnn.refusals import pool_faults, weight_faults
 
 SILENT = (nn.Dropout, nn.Identity)  # they do nothing when a network only predicts
 

@@ -1,4 +1,4 @@
-"""What each kind of layer does to what is on its way (chapter 11, *Lift the constraints*).
+"""What each kind of layer does to what is on its way (chapter 9, *Lift the constraints*).
 
 A handler receives the walk, the call, the layer and the signal that arrives, and returns the
 signal that goes on: it joins the layer to the paths, closes a layer of neurons, or refuses.
@@ -89,7 +89,7 @@ def _clipped(walk: Walk, node: fx.Node, module: ClippedReLU, value: Signal) -> S
 def _weights(walk: Walk, node: fx.Node, module: nn.Module, value: Signal) -> Signal:
     faults = [*weight_faults(module), *walk.reuse_faults(module.weight)]
     if isinstance(module, nn.Linear) and len(walk.shapes.get(node, (0, 0))) != 2:
-        faults.append("receives maps, not rows; put nn.Flatten() before it.")
+        faults.append("receives maps, not rows; put nn.Flatten() before it and train it again.")
     if faults or not all(walk.has_relu(node, part) for part in value):
         return walk.refuse(node, *faults)
     bias = getattr(module, "bias", None)
@@ -164,7 +164,9 @@ def _flattened(path: Path, flatten: list[Op]) -> Path:
 
 def _batch_norm(walk: Walk, node: fx.Node, module: nn.Module, value: Signal) -> Signal:
     if module.running_mean is None:
-        return walk.refuse(node, "measures each batch; use track_running_stats=True.")
+        return walk.refuse(
+            node, "measures each batch; use track_running_stats=True and train it again."
+        )
     scale = (module.running_var.double() + module.eps).rsqrt()
     scale = scale if module.weight is None else scale * module.weight.detach().double()
     shift = -module.running_mean.double() * scale
@@ -239,6 +241,8 @@ def _average(walk: Walk, node: fx.Node, module: nn.Module, value: Sum) -> Sum:
     faults = pool_faults(module, cuts=_cuts(module, walk.shapes.get(node.all_input_nodes[0])))
     if faults or not walk.has_relu(node, value):
         return walk.refuse(node, *faults)[0]
+    if value.padded:
+        value = walk.relay(node, value)
     if not _keeps_constants(module):  # it tells apart what a shift does at the border
         value = walk.relay(node, value) if value.weighted else value.inside()
     return value.with_op(Op(walk.name(node), copy.deepcopy(module)))
@@ -335,6 +339,7 @@ def _upsample(walk: Walk, node: fx.Node, module: nn.Module, value: Sum) -> Sum:
         text = 'blends or repeats pixels unevenly; use mode="nearest" and a whole scale_factor'
         return walk.refuse(node, f"{text}, and train it again.")[0]
     op = Op(walk.name(node), nn.Upsample(scale_factor=factors))
+    value = walk.relay(node, value) if value.padded else value
     if value.weighted or value.pending:
         return replace(value, pending=(*value.pending, op))
     return value.with_op(op)
@@ -355,9 +360,10 @@ def _upsampling_factors(walk: Walk, node: fx.Node, module: nn.Module) -> tuple[i
 def _flatten(walk: Walk, node: fx.Node, module: nn.Module, value: Sum) -> Sum:
     shape = walk.shapes.get(node.all_input_nodes[0], (0, 0))
     if module.start_dim != 1 or module.end_dim not in (-1, len(shape) - 1):
-        return walk.refuse(node, "flattens only some axes; use nn.Flatten().")[0]
+        return walk.refuse(node, "flattens only some axes; use nn.Flatten() and train it again.")[0]
     if value.is_flat:
         return value
+    value = walk.relay(node, value) if value.padded else value
     places = torch.Size(shape[2:]).numel()
     width = value.width and value.width * places  # without shapes, still the channels
     if value.weighted or value.pending or not (value.nonnegative or walk.shapes):

@@ -1,4 +1,4 @@
-"""Functions of several tensors: sums, joins, and arithmetic with constants (chapter 11).
+"""Functions of several tensors: sums, joins, and arithmetic with constants (chapter 9).
 
 A constant that is the same in each map is a scale or a shift, as of a batch norm.
 """
@@ -33,7 +33,7 @@ def _sum(walk: Walk, node: fx.Node, sign: float) -> Signal:
     alpha = walk.constant(node.kwargs.get("alpha", 1))
     terms = _terms(walk, node)
     if len(terms) != 2 or any(term is None for term in terms) or alpha is None:
-        return walk.refuse(node, "adds what is neither a branch nor a constant; leave it out.")
+        return walk.refuse(node, "adds what is no branch; leave it out and train it again.")
     factor, (a, b) = alpha * sign, terms
     if isinstance(a, tuple) and isinstance(b, tuple):
         return _branches(walk, node, a, _times(walk, node, b, factor))
@@ -45,7 +45,9 @@ def _sum(walk: Walk, node: fx.Node, sign: float) -> Signal:
 def _branches(walk: Walk, node: fx.Node, a: Signal, b: Signal) -> Signal:
     shapes = {walk.shapes.get(n) for n in node.all_input_nodes}
     if len(shapes) > 1:
-        return walk.refuse(node, "adds branches of different shapes; make them alike.")
+        return walk.refuse(
+            node, "adds branches of different shapes; make them alike and train it again."
+        )
     if not all(walk.has_relu(node, part) for part in (*a, *b)):
         return walk.refuse(node)
     same = len(a) == len(b) and (
@@ -107,7 +109,8 @@ def _with_constants(
     flat = any(part.is_flat for part in signal)
     numbers = [_of_channels(values.double(), flat) for values in (scale, shift)]
     if any(values is None for values in numbers):
-        text = "has a constant that differs within a map; give one number for each channel."
+        text = "has a constant that differs within a map; give one number for each channel, "
+        text += "and train it again."
         return walk.refuse(node, text)
     if not all(torch.isfinite(values).all() for values in numbers):
         return walk.refuse(node, "has a constant that is NaN or infinite; give a number.")
@@ -131,7 +134,9 @@ def _cat(walk: Walk, node: fx.Node) -> Signal:
     axis = node.kwargs.get("dim", node.kwargs.get("axis", node.args[1] if node.args[1:] else 0))
     signals = [walk.values.get(n) for n in tensors] if isinstance(tensors, (tuple, list)) else [0]
     if not all(signals):
-        return walk.refuse(node, "joins what is no branch; join results of layers.")
+        return walk.refuse(
+            node, "joins what is no branch; join results of layers and train it again."
+        )
     is_map = not any(part.is_flat for signal in signals for part in signal)
     if axis not in ((1, -3) if is_map else (1, -1)):
         text = f"joins along axis {axis}; join channels, torch.cat(..., 1), and train it again."

@@ -1,4 +1,4 @@
-"""Bring every path into the one form that synapses have (chapter 11, *Lift the constraints*).
+"""Bring every path into the one form that synapses have (chapter 9, *Lift the constraints*).
 
 A synapse pools, flattens, and then has weights; nothing follows them, and nothing is shifted.
 Every path is affine, so that it can be written that way once the shapes of images are known:
@@ -126,8 +126,6 @@ def _average(form: _Form, op: Op) -> _Form:
     plain = nn.AvgPool2d(
         pool.kernel_size, pool.stride, pool.padding, divisor_override=pool.divisor_override
     )
-    if form.sides != NO_SIDES:
-        form = _weights(form, _identity("pad", form.before.shape[1]))
     if form.weights is None or is_pointwise(form.weights.module):
         return _in_front(form, Op(op.name, plain))
     return replace(form, weights=Op(form.weights.name, _pooled(form.weights.module, plain)))
@@ -158,8 +156,6 @@ def _padded(form: _Form, op: Op) -> _Form:
 
 
 def _flattened(form: _Form, op: Op) -> _Form:
-    if form.sides != NO_SIDES and form.weights is None:
-        form = _weights(form, _identity("pad", form.before.shape[1]))
     weights = form.weights and form.weights.module
     if isinstance(weights, ChannelScale):
         places = form.before[0, 0].numel()

@@ -1,4 +1,4 @@
-"""Multiply what goes into a path, or what comes out of it, and put it beside others (chapter 11).
+"""Multiply what goes into a path, or what comes out of it, and put it beside others (chapter 9).
 
 A path is a chain of affine operations.  Pools, padding with zeros, upsampling and Flatten
 treat all channels alike, so that a factor may be moved past them into the nearest weights.

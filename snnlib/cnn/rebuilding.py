@@ -1,4 +1,4 @@
-"""Write a network that was read again (chapter 11, *Lift the constraints*)."""
+"""Write a network that was read again (chapter 9, *Lift the constraints*)."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-"""Write down every call that a network makes (chapter 11, *Lift the constraints*).
+"""Write down every call that a network makes (chapter 9, *Lift the constraints*).
 
 torch.fx runs ``forward`` once with a stand-in for the image.  Where the shape of an image is
 known, the stand-in knows its own: ``x.size(3)`` and ``len(x)`` are then plain numbers.
@@ -119,8 +119,8 @@ def unwrapped(cnn: nn.Module) -> nn.Module:
             where = f"Layer {name}" if name else "The network"
             raise ConversionError(
                 [
-                    f"{where} is compiled by torch.jit, and its forward can no longer be read; give "
-                    "the nn.Module that it was made from, with load_state_dict(it.state_dict())."
+                    f"{where} is compiled by torch.jit, and its forward can no longer be read; "
+                    "give the nn.Module that it was made from, with its state_dict."
                 ]
             )
     return cnn
@@ -306,7 +306,7 @@ def _untraceable(cnn: nn.Module, error: Exception) -> list[str]:
         return [
             f"The forward of {type(cnn).__name__} depends on its data{where} "
             f"({_first_line(error)}); take the condition or loop out, so that every image takes "
-            "the same layers."
+            "the same layers, and train it again."
         ]
     return [
         f"The forward of {type(cnn).__name__} cannot be followed{where} ({_first_line(error)})."

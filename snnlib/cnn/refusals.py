@@ -21,8 +21,7 @@ _FIXES = (  # names of layers and functions without "_", why they do not convert
     (
         "multiheadattention scaleddotproductattention transformer transformerencoder "
         "transformerencoderlayer transformerdecoder transformerdecoderlayer",
-        "attention multiplies signals with each other; use convolutions or linear layers "
-        f"{_AGAIN}",
+        f"attention multiplies signals with each other; use convolutions or linear layers {_AGAIN}",
     ),
     (
         "mul imul multiply matmul bmm div divide truediv einsum",
@@ -85,7 +84,9 @@ def weight_faults(layer: nn.Module) -> list[str]:
     """
     faults = []
     if getattr(layer, "padding_mode", "zeros") != "zeros":
-        faults.append(f'pads with "{layer.padding_mode}"; use padding_mode="zeros" and train it again.')
+        faults.append(
+            f'pads with "{layer.padding_mode}"; use padding_mode="zeros" and train it again.'
+        )
     if isinstance(layer.weight, nn.parameter.UninitializedParameter):
         return ["has no weights yet; show it one image first."]
     numbers = [p for p in (layer.weight, getattr(layer, "bias", None)) if p is not None]

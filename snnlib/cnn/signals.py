@@ -1,4 +1,4 @@
-"""What is on its way to the next layer of neurons, while a network is read (chapter 11).
+"""What is on its way to the next layer of neurons, while a network is read (chapter 9).
 
 A call of a network gives a *signal*: one or more ``Sum``, joined along the channels.  Each is
 an affine function of activations that are known already, and stays one until a ReLU makes
@@ -53,6 +53,12 @@ class Sum:
     def weighted(self) -> bool:
         """Whether a convolution or linear layer is on the way."""
         return any(path.weighted for path in self.paths)
+
+    @property
+    def padded(self) -> bool:
+        """Whether there is padding that no layer's weights have taken into themselves yet."""
+        ops = [op for path in self.paths if not path.weighted for op in path.ops]
+        return any(isinstance(op.module, nn.ConstantPad2d) for op in ops)
 
     @property
     def is_flat(self) -> bool:

@@ -1,4 +1,4 @@
-"""Read any feed-forward ReLU network (chapter 11, *Lift the constraints*).
+"""Read any feed-forward ReLU network (chapter 9, *Lift the constraints*).
 
 ``recording`` writes down every call, whether it is nn.ReLU, F.relu or x.relu().  ``walking``
 takes the calls in order; ``handlers`` and ``joins`` tell what each kind of layer becomes.

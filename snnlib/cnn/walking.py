@@ -140,7 +140,7 @@ class Walk:
         value = self.values[last]
         if self._is_unknown(value):
             return  # refused before
-        if last.op == "placeholder" or not self.stages and not any(p.weighted for p in value):
+        if last.op == "placeholder" or (not self.stages and not any(p.weighted for p in value)):
             self.faults.append("The network has no layers; start from digit_cnn().")
         elif len(self.shapes.get(last, (0, 0))) != 2:
             self.refuse(last, "gives no row for each image; put nn.Flatten() behind it.")
@@ -269,6 +269,6 @@ class Walk:
     def reuse_faults(self, weight: Tensor) -> list[str]:
         """Weights in two places could not be balanced for both."""
         if id(weight) in self.used:
-            return ["is used before; give each place a layer of its own."]
+            return ["is used before; give each place a layer of its own, copy.deepcopy(layer)."]
         self.used[id(weight)] = weight
         return []

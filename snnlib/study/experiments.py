@@ -39,8 +39,8 @@ import torch
 from torch import Tensor, nn
 
 from snnlib.cnn.graph import INPUT, Graph, Stage, counting
-from snnlib.cnn.threads import one_thread
 from snnlib.cnn.lowering import lowered
+from snnlib.cnn.threads import one_thread
 from snnlib.cnn.tracing import trace
 from snnlib.data import check_images
 from snnlib.engines.clock import exact_arithmetic

@@ -417,8 +417,9 @@ class UNet(nn.Module):
 
     def __init__(self, classes=10):
         super().__init__()
-        self.down1, self.down2 = BasicConv2d(3, 8, kernel_size=3, padding=1, stride=2), BasicConv2d(
-            8, 12, kernel_size=3, padding=1
+        self.down1, self.down2 = (
+            BasicConv2d(3, 8, kernel_size=3, padding=1, stride=2),
+            BasicConv2d(8, 12, kernel_size=3, padding=1),
         )
         self.bottom = BasicConv2d(12, 16, kernel_size=3, padding=1)
         self.up1 = BasicConv2d(28, 12, kernel_size=3, padding=1)
