@@ -180,8 +180,9 @@ class Stage:
     @property
     def channels(self) -> int | None:
         """How many there are; None where only the images tell."""
-        synapses = [path.synapse for path in self.paths if path.synapse]
-        return max((len(op.module.weight) for op in synapses), default=None)
+        layers = [path.synapse.module for path in self.paths if path.synapse]
+        known = [la for la in layers if not isinstance(la, ChannelScale) or la.channels > 1]
+        return max((len(layer.weight) for layer in known), default=None)
 
     def __call__(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """The activations [N, ...] of this stage, given those of the stages before."""

@@ -232,13 +232,14 @@ def _affine_part(walk: Walk, node: fx.Node, part: Sum, scale: Tensor, shift: Ten
 
 
 def _average(walk: Walk, node: fx.Node, module: nn.Module, value: Sum) -> Sum:
-    if isinstance(module, nn.AdaptiveAvgPool2d) and walk.shapes:
+    shape = walk.shapes.get(node.all_input_nodes[0], ())
+    if isinstance(module, nn.AdaptiveAvgPool2d) and len(shape) == 4:
         window = _window(walk, node)
         if window is None:
             text = "has windows of different sizes; use nn.AvgPool2d and train it again."
             return walk.refuse(node, text)[0]
         module = nn.AvgPool2d(window)
-    faults = pool_faults(module, cuts=_cuts(module, walk.shapes.get(node.all_input_nodes[0])))
+    faults = pool_faults(module, cuts=_cuts(module, shape))
     if faults or not walk.has_relu(node, value):
         return walk.refuse(node, *faults)[0]
     if value.padded:
@@ -248,9 +249,9 @@ def _average(walk: Walk, node: fx.Node, module: nn.Module, value: Sum) -> Sum:
     return value.with_op(Op(walk.name(node), copy.deepcopy(module)))
 
 
-def _cuts(pool: nn.Module, shape: torch.Size | None) -> bool:
+def _cuts(pool: nn.Module, shape: torch.Size | tuple) -> bool:
     """Whether ceil_mode makes a window that is partly outside; unknown without shapes."""
-    if not getattr(pool, "ceil_mode", False) or shape is None:
+    if not getattr(pool, "ceil_mode", False) or not shape:
         return False
     sizes = (shape[2:], *map(pair, (pool.kernel_size, pool.stride, pool.padding)))
     return any((n + 2 * p - k) % stride for n, k, stride, p in zip(*sizes, strict=True))
@@ -364,7 +365,8 @@ def _flatten(walk: Walk, node: fx.Node, module: nn.Module, value: Sum) -> Sum:
     if value.is_flat:
         return value
     value = walk.relay(node, value) if value.padded else value
-    places = torch.Size(shape[2:]).numel()
+    after = walk.shapes.get(node, (0, 0))
+    places = after[1] // shape[1] if after[1] else 1
     width = value.width and value.width * places  # without shapes, still the channels
     if value.weighted or value.pending or not (value.nonnegative or walk.shapes):
         return replace(value, flat=True, width=width)

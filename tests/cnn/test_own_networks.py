@@ -120,7 +120,8 @@ def joined_twice(n, x):
 
 
 def joined_with_the_image(n, x):
-    return F.relu(n.c(torch.cat([x, first(n, x), -n.b(first(n, x))[:, :] * 1.0], 1)))
+    y = first(n, x)
+    return F.relu(n.c(torch.cat([x, y, -n.b(y)], 1)))
 
 
 def joined_sums(n, x):
@@ -131,7 +132,7 @@ def joined_sums(n, x):
 
 def unequal_parts(n, x):
     x = first(n, x)
-    return F.relu(torch.cat([n.half(x), n.half2(x)], 1) + x)
+    return F.relu(torch.cat([n.one(x), n.three(x)], 1) + x)
 
 
 def joined_features(n, x):
@@ -183,7 +184,7 @@ NETS = {
     "nested joins": Net(last(joined_twice), **LAYERS, d=conv(16, 4)),
     "joined with the image": Net(last(joined_with_the_image), **{**LAYERS, "c": conv(11, 4)}),
     "joined sums": Net(last(joined_sums), **LAYERS, b2=conv(4, 4), norm=norm(8)),
-    "unequal parts": Net(last(unequal_parts), **LAYERS, half=conv(4, 1), half2=conv(4, 3)),
+    "unequal parts": Net(last(unequal_parts), **LAYERS, one=conv(4, 1), three=conv(4, 3)),
     "joined features": Net(joined_features, **LAYERS),
     "joined heads": Net(heads_joined, **LAYERS, fc2=nn.LazyLinear(2)),
     "joined, grouped": Net(
