@@ -86,7 +86,7 @@ def _product(walk: Walk, node: fx.Node, *, inverse: bool) -> Signal:
         return walk.refuse(
             node,
             "divides by zero, or multiplies with what is no number; where it normalises, give "
-            "every channel a standard deviation above 0.",
+            "every channel a standard deviation above 0 and train it again.",
         )
     return _with_constants(walk, node, signals[0], factor, torch.zeros(1))
 
