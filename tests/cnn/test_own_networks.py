@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
-from forwards import Net
+from hypothesis import given
+from hypothesis import strategies as st
 from nets import random_images, settle
+from own_networks import NETS, SHAPE
 from sameness import assert_same
 from torch import nn
-from torch.nn import functional as F
 
 from snnlib import (
     ConstantEncoder,
@@ -21,245 +22,7 @@ from snnlib.cnn.lowering import lowered
 from snnlib.cnn.tracing import trace
 from snnlib.engines import clock, event
 
-SHAPE = (3, 8, 8)
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-MEAN, STD = torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1), torch.tensor([0.2, 0.3, 0.4])
-
-
-def conv(inputs, outputs, size=3, **options):
-    return nn.Conv2d(inputs, outputs, size, **({"padding": size // 2} | options))
-
-
-def last(output):
-    """The usual end of a network of 8 x 8 maps."""
-
-    def forward(net, x):
-        return net.fc(output(net, x).mean((2, 3)))
-
-    return forward
-
-
-def first(n, x):
-    return F.relu(n.a(x))
-
-
-LAYERS = {"a": conv(3, 4), "b": conv(4, 4), "c": conv(8, 4), "fc": nn.LazyLinear(3)}
-NORMS = {**LAYERS, "norm": nn.BatchNorm2d(4)}
-
-
-class Flagged(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.fc = conv(3, 4), nn.LazyLinear(3)
-
-    def forward(self, x, targets=None, return_features=False, **options):
-        features = F.relu(self.a(x)).flatten(1)
-        if return_features:
-            return features
-        out = self.fc(features)
-        return out if targets is None else (out, F.cross_entropy(out, targets))
-
-
-class Checked(nn.Module):
-    """Its forward looks at shapes."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.fc = conv(3, 4), nn.LazyLinear(3)
-
-    def forward(self, x):
-        n, c, height, width = x.shape
-        assert c == 3
-        if x.dim() == 3:
-            x = x.unsqueeze(0)
-        x = F.relu(self.a(x))
-        if height > 4:
-            x = F.avg_pool2d(x, (height // 4, width // 4))
-        return self.fc(x.reshape(n, -1))
-
-
-def sizes_of_pool(n, x):
-    x = first(n, x)
-    x = F.avg_pool2d(x, x.size()[3])
-    return n.fc(x.view(x.size(0), -1))
-
-
-def length(n, x):
-    return n.fc(first(n, x).view(len(x), -1))
-
-
-def sizes_of_window(n, x):
-    x = first(n, x)
-    return n.fc(F.max_pool2d(x, kernel_size=x.shape[-2:]).flatten(1))
-
-
-def two_squeezes(n, x):
-    return n.fc(F.adaptive_avg_pool2d(first(n, x), 1).squeeze(-1).squeeze(-1))
-
-
-def mean_of_a_row(n, x):
-    x = first(n, x)
-    return n.fc(x.view(*x.shape[:2], -1).mean(-1))
-
-
-def sum_of_a_list(n, x):
-    x = first(n, x)
-    return sum([n.b(x), x, 0.5 * x])
-
-
-def dropped_branch(n, x):
-    x = first(n, x)
-    return F.relu(torch.add(x, n.b(x), alpha=0.3) - 0.25 * x)
-
-
-def joined_twice(n, x):
-    x = first(n, x)
-    y = F.relu(n.b(x))
-    inner = torch.cat([x, y], 1)
-    return F.relu(n.c(inner)) + F.relu(n.d(torch.cat([y, inner, x], dim=1)))
-
-
-def joined_with_the_image(n, x):
-    y = first(n, x)
-    return F.relu(n.c(torch.cat([x, y, -n.b(y)], 1)))
-
-
-def joined_sums(n, x):
-    x = first(n, x)
-    y = torch.cat([x, n.b(x)], 1)
-    return F.relu(n.norm(y + torch.cat([n.b2(x), x], 1)))
-
-
-def unequal_parts(n, x):
-    x = first(n, x)
-    return F.relu(torch.cat([n.one(x), n.three(x)], 1) + x)
-
-
-def joined_features(n, x):
-    x = first(n, x)
-    rows = torch.cat([x.flatten(1), F.avg_pool2d(x, 2).flatten(1), x.mean((2, 3))], 1)
-    return n.fc(rows)
-
-
-def heads_joined(n, x):
-    x = first(n, x).flatten(1)
-    return torch.cat([n.fc(x), n.fc2(x)], 1)
-
-
-def modules_made_inside(n, x):
-    x = nn.ReLU()(n.a(x))
-    x = nn.Sequential(nn.AvgPool2d(2), nn.Identity())(x)
-    return n.fc(nn.Flatten()(x))
-
-
-def classifier(*ends):
-    return nn.Sequential(conv(3, 4), nn.ReLU(), *ends)
-
-
-def through(*layers):
-    """A network in one chain; its last layer adapts."""
-    return nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(3))
-
-
-def norm(channels=4):
-    return nn.BatchNorm2d(channels)
-
-
-NETS = {
-    "arguments with defaults": Flagged(),
-    "a forward that looks at shapes": Checked(),
-    "modules made inside": Net(modules_made_inside, **LAYERS),
-    "window from x.size()": Net(sizes_of_pool, **LAYERS),
-    "window from x.shape": Net(sizes_of_window, **LAYERS),
-    "len(x)": Net(length, **LAYERS),
-    "squeeze twice": Net(two_squeezes, **LAYERS),
-    "mean of a row": Net(mean_of_a_row, **LAYERS),
-    "sum([...])": Net(last(sum_of_a_list), **LAYERS),
-    "alpha": Net(last(dropped_branch), **LAYERS),
-    "add after ReLU": Net(last(lambda n, x: F.relu(n.b(x := first(n, x))) + x), **LAYERS),
-    "add after ReLU, max": Net(
-        last(lambda n, x: F.max_pool2d(F.relu(n.b(x := first(n, x))) + x, 2)), **LAYERS
-    ),
-    "constants": Net(last(lambda n, x: F.relu(1 - n.b(first(n, x)) * 2 + 0.1)), **LAYERS),
-    "nested joins": Net(last(joined_twice), **LAYERS, d=conv(16, 4)),
-    "joined with the image": Net(last(joined_with_the_image), **{**LAYERS, "c": conv(11, 4)}),
-    "joined sums": Net(last(joined_sums), **LAYERS, b2=conv(4, 4), norm=norm(8)),
-    "unequal parts": Net(last(unequal_parts), **LAYERS, one=conv(4, 1), three=conv(4, 3)),
-    "joined features": Net(joined_features, **LAYERS),
-    "joined heads": Net(heads_joined, **LAYERS, fc2=nn.LazyLinear(2)),
-    "joined, grouped": Net(
-        last(lambda n, x: F.relu(n.g(torch.cat([x := first(n, x), F.relu(n.b(x))], 1)))),
-        **LAYERS,
-        g=conv(8, 8, groups=8),
-    ),
-    "joined, pooled, flattened": Net(
-        lambda n, x: n.fc(F.avg_pool2d(torch.cat([x := first(n, x), n.b(x)], 1), 2).flatten(1)),
-        **LAYERS,
-    ),
-    "linear bottleneck": Net(
-        last(lambda n, x: F.relu(n.b(n.b2(first(n, x))))), **LAYERS, b2=conv(4, 4)
-    ),
-    "convolution, global pool": classifier(conv(4, 5, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-    "wide convolution, global pool": classifier(conv(4, 5), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
-    "convolution, ReLU, global pool": classifier(
-        conv(4, 5, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    ),
-    "convolution over all": classifier(nn.Conv2d(4, 5, 8), nn.Flatten()),
-    "maps as classes": classifier(conv(4, 2), nn.Flatten()),
-    "ReLU at the end": through(conv(3, 4), nn.ReLU()).append(nn.ReLU()),
-    "norm, max pool": through(conv(3, 4), nn.ReLU(), norm(), nn.MaxPool2d(2)),
-    "norm, padded convolution": through(
-        conv(3, 4), nn.ReLU(), norm(), conv(4, 4, stride=2), nn.ReLU()
-    ),
-    "norm, padded average": through(conv(3, 4), nn.ReLU(), norm(), nn.AvgPool2d(3, 2, 1)),
-    "average, norm, ReLU": through(conv(3, 4), nn.AvgPool2d(2), norm(), nn.ReLU()),
-    "padded average, ReLU": through(conv(3, 4), nn.AvgPool2d(3, 1, 1), nn.ReLU()),
-    "max pool, norm, ReLU": through(conv(3, 4), nn.MaxPool2d(2), norm(), nn.ReLU()),
-    "max pool of averages": through(conv(3, 4), nn.ReLU(), nn.AvgPool2d(2), nn.MaxPool2d(2)),
-    "max pool of pixels": through(nn.MaxPool2d(2), conv(3, 4), nn.ReLU()),
-    "normalised, max pool of pixels": through(norm(3), nn.MaxPool2d(2), conv(3, 4), nn.ReLU()),
-    "adaptive pool": through(conv(3, 4), nn.ReLU(), nn.AdaptiveAvgPool2d((4, 2))),
-    "ceil mode that cuts nothing": through(conv(3, 4), nn.ReLU(), nn.AvgPool2d(2, ceil_mode=True)),
-    "Threshold": through(conv(3, 4), nn.Threshold(0, 0)),
-    "LeakyReLU(0)": through(conv(3, 4), nn.LeakyReLU(0.0)),
-    "ReLU6": through(conv(3, 4), nn.ReLU6(), conv(4, 4), nn.Hardtanh(0, 0.7)),
-    "clamp": Net(last(lambda n, x: n.b(n.a(x).clamp(0, 1)).clamp(min=0)), **LAYERS),
-    "clipped after a max pool": through(conv(3, 4), nn.MaxPool2d(2), nn.ReLU6()),
-    "same": through(nn.Conv2d(3, 4, (3, 5), padding="same", dilation=(2, 1)), nn.ReLU()),
-    "same, even": through(nn.Conv2d(3, 4, (2, 4), padding="same"), nn.ReLU()),
-    "same, even, dilated": through(nn.Conv2d(3, 4, 4, padding="same", dilation=3), nn.ReLU()),
-    "ZeroPad2d": through(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 4, 3, stride=2), nn.ReLU()),
-    "F.pad": Net(last(lambda n, x: F.relu(n.b(F.pad(first(n, x), (1, 2, 0, 1))))), **LAYERS),
-    "F.pad with a number": Net(
-        last(lambda n, x: F.relu(n.b(F.pad(first(n, x), (1, 2, 0, 1), value=0.3)))), **LAYERS
-    ),
-    "pad, average": through(nn.ZeroPad2d((0, 1, 2, 1)), nn.AvgPool2d(2), conv(3, 4), nn.ReLU()),
-    "pad of a sum": Net(
-        last(lambda n, x: F.relu(n.c(F.pad(torch.cat([x := first(n, x), n.b(x)], 1), (1,) * 4)))),
-        **LAYERS,
-    ),
-    "upsampling": through(
-        conv(3, 4), nn.ReLU(), nn.Upsample(scale_factor=(2, 3)), conv(4, 4), nn.ReLU()
-    ),
-    "upsampling before ReLU": through(conv(3, 4), nn.Upsample(size=16), norm(), nn.ReLU()),
-    "upsampled sum": Net(
-        last(lambda n, x: F.relu(n.b(n.up(F.avg_pool2d(y := first(n, x), 2)) + y * 0.5))),
-        **LAYERS,
-        up=nn.Upsample(scale_factor=2),
-    ),
-    "normalised by a layer": through(norm(3), conv(3, 4, 5), nn.ReLU()),
-    "normalised by arithmetic": Net(
-        last(lambda n, x: F.relu(n.a((x - MEAN) / STD.view(3, 1, 1)))), **LAYERS
-    ),
-    "normalised in place": Net(
-        last(lambda n, x: F.relu(n.a(x.clone().sub_(MEAN).div_(STD[None, :, None, None])))),
-        **LAYERS,
-    ),
-    "to [-1, 1]": Net(last(lambda n, x: F.relu(n.a(2 * x - 1))), **LAYERS),
-    "normalised, grouped, pooled": through(
-        norm(3), nn.AvgPool2d(2), conv(3, 6, groups=3), nn.ReLU()
-    ),
-}
 
 
 @pytest.fixture(params=NETS)
@@ -338,3 +101,99 @@ def test_its_spiking_outputs_approach_it(net, images):
 
 def snn_scale(snn, source):
     return next((la.scale.max().item() for la in snn.layers if la.name == source), 1.0)
+
+
+# ---- drawn
+
+
+NORMS = st.lists(
+    st.tuples(st.floats(-1, 1), st.floats(0.1, 3)), min_size=2, max_size=2
+)  # mean and deviation of each channel
+
+
+@torch.no_grad()
+@given(NORMS, st.integers(1, 4), st.integers(0, 2), st.integers(1, 2), st.integers(1, 2))
+def test_normalisation_folds_exactly_with_any_padding(norms, kernel, padding, stride, groups):
+    norm = nn.BatchNorm2d(2, affine=False, eps=0)
+    norm.running_mean, norm.running_var = torch.tensor(norms).T.contiguous()
+    norm.running_var.square_()
+    conv = nn.Conv2d(2, 4, kernel, stride, padding, groups=groups)
+    cnn = nn.Sequential(norm, conv, nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)).eval().double()
+    images = random_images(0, 3, (2, 6, 7)).double()
+    cnn(images)
+    cnn = settle_weights(cnn)
+    graph = lowered(trace(cnn, (2, 6, 7)), (2, 6, 7))
+    assert gap(outputs(graph, images), cnn(images)) <= 1e-10
+    balanced = normalize_weights(cnn, [2.0, 3.0])
+    assert gap(balanced(images) * 3, cnn(images)) <= 1e-10
+
+
+def settle_weights(cnn):
+    for layer in (cnn[1], cnn[-1]):
+        settle(nn.Sequential(layer), 3)
+    return cnn
+
+
+@st.composite
+def joins(draw):
+    """A forward that joins, adds, pools and convolves at random, and its layers."""
+    steps = draw(st.lists(st.sampled_from(JOINS), min_size=2, max_size=6))
+    return steps, draw(st.integers(0, 1000))
+
+
+JOINS = ("conv", "linear conv", "join", "join all", "add", "max", "average", "norm", "relu")
+
+
+class Joined(nn.Module):
+    """Maps of 4, 8, ... channels that are joined; convolutions bring them back to 4."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.steps, self.fc = steps, nn.LazyLinear(3)
+        self.first = nn.Conv2d(2, 4, 3, padding=1)
+        self.layers = nn.ModuleList(self._layer(step) for step in steps)
+
+    def _layer(self, step):
+        kinds = {"conv": 3, "linear conv": 3, "add": 1}
+        if step in kinds:
+            return nn.LazyConv2d(4, kinds[step], padding=kinds[step] // 2)
+        return nn.LazyBatchNorm2d() if step == "norm" else nn.Identity()
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        kept = [x]
+        for step, layer in zip(self.steps, self.layers, strict=True):
+            x = self._step(step, layer, x, kept)
+            kept.append(x)
+        return self.fc(torch.relu(x).mean((2, 3)))
+
+    def _step(self, step, layer, x, kept):
+        if step in ("conv", "linear conv"):
+            x = layer(x)
+            return torch.relu(x) if step == "conv" else x
+        if step == "join":
+            return torch.cat([x, kept[0]], 1)
+        if step == "join all":
+            return torch.cat(kept, 1)
+        if step == "add":
+            return torch.relu(layer(x)) + kept[0]
+        pools = {"max": nn.functional.max_pool2d, "average": nn.functional.avg_pool2d}
+        if step in pools:
+            return pools[step](torch.relu(x), 3, 1, 1)
+        return layer(x) if step == "norm" else torch.relu(x)
+
+
+@torch.no_grad()
+@given(joins())
+def test_networks_that_join_at_random_compute_the_same(drawn):
+    steps, seed = drawn
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        cnn = Joined(steps).eval()
+        cnn(torch.zeros(1, 2, 6, 6))
+    cnn, images = settle(cnn, seed).double(), random_images(seed, 3, (2, 6, 6)).double()
+    graph = trace(cnn, (2, 6, 6))
+    assert gap(outputs(graph, images), cnn(images)) <= 1e-10
+    assert gap(outputs(lowered(graph, (2, 6, 6)), images), cnn(images)) <= 1e-10
+    snn = convert(cnn.float(), input_shape=(2, 6, 6))
+    assert event.why_not(snn) is None
