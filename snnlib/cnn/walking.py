@@ -138,12 +138,17 @@ class Walk:
             self.faults.append("The forward returns something other than one tensor; return that.")
             return
         value = self.values[last]
+        if len(self.shapes.get(last, (0, 0))) != 2:
+            self.refuse(
+                last,
+                "gives maps, no row for each image; put nn.Flatten() behind it, or nn.Flatten() "
+                "and nn.Linear, one output a class.",
+            )
+            return
         if self._is_unknown(value):
             return  # refused before
         if last.op == "placeholder" or (not self.stages and not any(p.weighted for p in value)):
             self.faults.append("The network has no layers; start from digit_cnn().")
-        elif len(self.shapes.get(last, (0, 0))) != 2:
-            self.refuse(last, "gives no row for each image; put nn.Flatten() behind it.")
         elif all(self.has_relu(last, part) for part in value):
             self.close(last, self._row(self.one(last, value)), "output")
 
