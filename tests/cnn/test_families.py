@@ -8,6 +8,7 @@ import torch
 from families import FAMILIES, SHAPE
 from nets import random_images, settle
 from sameness import assert_same
+from torch import nn
 from trained import tinted, trained
 
 from snnlib import (
@@ -34,6 +35,9 @@ def settled(name):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         cnn = settle(FAMILIES[name](), 0)
+    for module in cnn.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.abs_()  # as training leaves it: no max pool behind a scale below 0
     return cnn, activation_scales(cnn, IMAGES)
 
 
