@@ -13,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from snnlib.cnn.graph import INPUT, ChannelScale, Graph, Op, Path, Stage, bare
+from snnlib.cnn.graph import INPUT, SYNAPTIC, Graph, Op, Path, Stage, shifted
 from snnlib.cnn.models import window_area
-from snnlib.cnn.scales import check_scales, input_factors, output_factors
+from snnlib.cnn.paths import as_scale, prescaled, scaled
+from snnlib.cnn.rebuilding import rebuild
+from snnlib.cnn.scales import check_scales, input_factors
 from snnlib.cnn.streaming import FEW, LITTLE, Maximum, Percentile
 from snnlib.cnn.threads import one_thread
-from snnlib.cnn.tracing import rebuild, trace
+from snnlib.cnn.tracing import trace
 from snnlib.reading import Batch, Data, DataError, image_batches
 
 SIGNS = {"max": (), "output": (1, -1)}  # of what is measured, where it is not just above 0
@@ -77,7 +79,9 @@ def activation_scales(
     return measure.scales()
 
 
-def weight_scales(cnn: nn.Module) -> list[Tensor]:
+def weight_scales(
+    cnn: nn.Module, *, input_shape: tuple[int, int, int] | None = None
+) -> list[Tensor]:
     """Model-based scales (Diehl et al. 2015): no image can drive a layer beyond them.
 
     Layer l's scale is that of layer l-1 times the largest sum of positive weights
@@ -87,6 +91,8 @@ def weight_scales(cnn: nn.Module) -> list[Tensor]:
     ----------
     cnn : nn.Module
         A CNN on pixels in [0, 1].
+    input_shape : tuple of int, optional
+        (C, H, W) of one image; only where the layers depend on it, and then an error says so.
 
     Returns
     -------
@@ -100,19 +106,25 @@ def weight_scales(cnn: nn.Module) -> list[Tensor]:
     ValueError
         If nothing positive reaches a layer.
     """
-    graph = trace(cnn)
+    graph = trace(cnn, input_shape)
     bounds = {INPUT: torch.tensor(1.0, dtype=torch.float64)}  # a pixel is at most 1
     for stage in graph.stages:
-        bound = _bound(stage, bounds, 1)
-        if stage.kind == "output" and bound <= 0:  # an output may well be negative everywhere
-            bound = _bound(stage, bounds, -1)
-        if bound <= 0:
+        low, high = _reach(stage, bounds)
+        if stage.kind == "output" and high <= 0:  # an output may well be negative everywhere
+            high = -low
+        bounds[stage.name] = high.clamp(min=0.0)
+        if high <= 0 and not stage.is_part:
             raise ValueError(f"layer {stage.name} is dead: no weight is positive; train it again.")
-        bounds[stage.name] = bound
-    return [bounds[stage.name].float() for stage in graph.scaled]
+    scales = [bounds[stage.name].float() for stage in graph.scaled]
+    return [scale if scale > 0 else torch.tensor(1.0) for scale in scales]
 
 
-def normalize_weights(cnn: nn.Module, scales: Sequence[Tensor]) -> nn.Module:
+def normalize_weights(
+    cnn: nn.Module,
+    scales: Sequence[Tensor],
+    *,
+    input_shape: tuple[int, int, int] | None = None,
+) -> nn.Module:
     """The same predictions, with the activations of weight layer l divided by ``scales[l]``.
 
     Weights are multiplied by scale_(l-1) / scale_l and biases divided by scale_l; the
@@ -125,6 +137,8 @@ def normalize_weights(cnn: nn.Module, scales: Sequence[Tensor]) -> nn.Module:
         Left as it is.
     scales : sequence of Tensor
         One positive number, or [channels], a weight layer; see ``activation_scales``.
+    input_shape : tuple of int, optional
+        (C, H, W) of one image; only where the layers depend on it, and then an error says so.
 
     Returns
     -------
@@ -141,7 +155,7 @@ def normalize_weights(cnn: nn.Module, scales: Sequence[Tensor]) -> nn.Module:
         For a wrong number of scales, a wrong shape, a scale that is not positive, or a
         last scale that differs between outputs.
     """
-    graph = trace(cnn)
+    graph = trace(cnn, input_shape)
     scale_of = {INPUT: torch.tensor(1.0, dtype=torch.float64)}
     given = iter(check_scales(graph, scales))
     stages = []
@@ -152,13 +166,17 @@ def normalize_weights(cnn: nn.Module, scales: Sequence[Tensor]) -> nn.Module:
     return rebuild(cnn, replace(graph, stages=tuple(stages)))
 
 
-def fold_batch_norm(cnn: nn.Module) -> nn.Module:
+def fold_batch_norm(
+    cnn: nn.Module, *, input_shape: tuple[int, int, int] | None = None
+) -> nn.Module:
     """The same network without batch norms: they become part of weights and biases.
 
     Parameters
     ----------
     cnn : nn.Module
         In evaluation mode; left as it is.
+    input_shape : tuple of int, optional
+        (C, H, W) of one image; only where the layers depend on it, and then an error says so.
 
     Returns
     -------
@@ -170,7 +188,7 @@ def fold_batch_norm(cnn: nn.Module) -> nn.Module:
     ConversionError
         For a network that cannot be converted.
     """
-    return rebuild(cnn, trace(cnn))
+    return rebuild(cnn, trace(cnn, input_shape))
 
 
 class _Measure:
@@ -183,6 +201,7 @@ class _Measure:
         self.graph: Graph | None = None  # traced when the shape of an image is known
         # of each layer and its channels, by name and sign: of the output also what is below 0
         self.series: dict[tuple[str, int], list[Maximum | Percentile]] = {}
+        self.parts: set[str] = set()  # of layers, which may be silent
 
     def read(self, images: Images) -> None:
         """All images once."""
@@ -203,11 +222,10 @@ class _Measure:
         """In float64: what remains of it in float32 does not depend on the machine, the batch
         size, or noise where the exact result is zero."""
         for stage, activation in self.graph.run(images.cpu().double()):
-            signs = {"max": (), "output": (1, -1)}.get(stage.kind, (1,))
-            for sign in signs:
-                values = (
-                    F.relu(sign * activation).float().transpose(0, 1).flatten(1)
-                )  # [C, N * ...]
+            self.parts |= {stage.name} if stage.is_part else set()
+            for sign in SIGNS.get(stage.kind, (1,)):
+                signed = F.relu(sign * activation).float()
+                values = signed.transpose(0, 1).flatten(1)  # [C, N * ...]
                 series = self._series(stage, len(values))
                 whole, *channels = self.series.setdefault((stage.name, sign), series)
                 whole.add(values.reshape(1, -1))
@@ -225,6 +243,8 @@ class _Measure:
         whole, *channels = [one.result for one in self.series[name, 1]]
         if whole == 0 and (name, -1) in self.series:  # an output may well be negative everywhere
             whole = self.series[name, -1][0].result
+        if whole == 0 and name in self.parts:
+            return torch.tensor(1.0)
         if whole == 0:
             raise ValueError(f"layer {name} is dead: no image activates it; train it again.")
         if not channels:
@@ -249,22 +269,39 @@ def _check_bytes(batch: Batch) -> None:
         raise DataError(batch.first, reason)
 
 
-def _bound(stage: Stage, bounds: dict[str, Tensor], sign: int) -> Tensor:
-    """[]: how far above 0, or for the sign -1 below, a stage can get."""
-    total = sum(bounds[path.source] * _gain(path, sign) for path in stage.paths)
-    return (total if stage.bias is None else total + sign * stage.bias).max()
+def _reach(stage: Stage, bounds: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """[]: the least and the most that any neuron of a stage can be given."""
+    low, high = map(sum, zip(*(_ends(p, bounds[p.source]) for p in stage.paths), strict=True))
+    if stage.bias is not None:
+        bias = stage.bias.flatten(1) if stage.bias.ndim > 1 else stage.bias[:, None]  # [C, ...]
+        low, high = low + bias.amin(1), high + bias.amax(1)
+    if stage.ceiling is not None:
+        high = torch.minimum(high, stage.ceiling)
+    return low.min(), high.max()
 
 
-def _gain(path: Path, sign: int) -> Tensor:
-    """[C] or []: how much of equal inputs can arrive with a sign, at most."""
-    gain = torch.tensor(1.0, dtype=torch.float64)
+def _ends(path: Path, high: Tensor) -> tuple[Tensor, Tensor]:
+    """[C] or []: what can arrive at least and at most, if all that goes in is in [0, high]."""
+    low = torch.zeros_like(high)
     for op in path.ops:
         layer = op.module
         if isinstance(layer, nn.AvgPool2d) and layer.divisor_override:
-            gain = gain * window_area(layer) / layer.divisor_override
-        if op is path.synapse:
-            gain = gain * (sign * layer.weight).clamp(min=0).flatten(1).sum(1)
-    return gain
+            factor = window_area(layer) / layer.divisor_override
+            low, high = low * factor, high * factor
+        beside = getattr(layer, "value", 0.0)  # what is beside the image, if there is padding
+        low, high = low.clamp(max=beside), high.clamp(min=beside)
+        if isinstance(layer, SYNAPTIC):
+            low, high = _weighted_ends(layer, low, high)
+    return low, high
+
+
+def _weighted_ends(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """[C]: the least and the most that weights can make of inputs between two bounds."""
+    ends = [layer.weight * input_factors(as_scale(bound), layer) for bound in (low, high)]
+    shift = 0.0 if layer.bias is None else layer.bias
+    sums = torch.minimum(*ends), torch.maximum(*ends)
+    low, high = (rows.flatten(1).sum(1) + shift for rows in sums)
+    return low, high
 
 
 def _rescaled(stage: Stage, scale_of: dict[str, Tensor]) -> Stage:
@@ -276,16 +313,16 @@ def _rescaled(stage: Stage, scale_of: dict[str, Tensor]) -> Stage:
         _rescaled_path(path, scale_of[path.source], scale, f"{stage.name}_shortcut{i}")
         for i, path in enumerate(stage.paths)
     )
-    return replace(stage, paths=paths, bias=None if stage.bias is None else stage.bias / scale)
+    bias, ceiling = (None if x is None else x / scale for x in (stage.bias, stage.ceiling))
+    return replace(stage, paths=paths, bias=bias, ceiling=ceiling)
 
 
 def _rescaled_path(path: Path, before: Tensor, scale: Tensor, name: str) -> Path:
-    op, ops = path.synapse, path.ops[:-1]
-    if op is None:
-        if torch.equal(before, scale):
-            return path
-        channels = max(before.numel(), scale.numel())
-        op, ops = Op(name, ChannelScale(channels)), path.ops
-    layer = op.module
-    weight = layer.weight.double() * input_factors(before, layer) / output_factors(scale, layer)
-    return Path(path.source, (*ops, Op(op.name, bare(layer, weight))))
+    if path.synapse is None and torch.equal(before, scale):
+        return path
+    before, scale = before.reshape(-1), scale.reshape(-1)
+    if path.synapse is None and any(isinstance(op.module, nn.Flatten) for op in path.ops):
+        if len(scale) == 1:  # then it is not known how many features a channel has
+            return Path(path.source, (Op(name, shifted(before / scale, None)), *path.ops))
+        before = before.repeat_interleave(len(scale) // len(before))
+    return scaled(prescaled(path, before, name), 1 / scale, name)

@@ -13,8 +13,8 @@ from itertools import pairwise, takewhile
 from torch import nn
 
 from snnlib.cnn.models import WEIGHTED
+from snnlib.cnn.recording import IMAGES, recorded
 from snnlib.cnn.refusals import pool_faults, weight_faults
-from snnlib.cnn.tracing import IMAGES, recorded, shapes_of
 
 SILENT = (nn.Dropout, nn.Identity)  # they do nothing when a network only predicts
 
@@ -137,14 +137,14 @@ def _shape_faults(
     known = list(takewhile(lambda named: isinstance(named[1], _SHAPED), layers))
     if not known:
         return []
-    root = recorded(nn.Sequential(OrderedDict(known)))
-    shapes, faults = shapes_of(root, input_shape)
-    if faults or len(known) < len(layers):  # what an unknown layer makes of an image is unknown
-        return faults
-    *_, last, _ = root.graph.nodes
-    if len(shapes[last]) != 2 or shapes[last][0] != IMAGES:
+    recording = recorded(nn.Sequential(OrderedDict(known)), input_shape)
+    if recording.misfit or len(known) < len(layers):  # what unknown layers make of it is unknown
+        return recording.misfit
+    *_, last, _ = recording.root.graph.nodes
+    shape = recording.shapes[last]
+    if len(shape) != 2 or shape[0] != IMAGES:
         return [
-            f"{_label(*layers[-1])} gives {list(shapes[last])} for {IMAGES} images; "
+            f"{_label(*layers[-1])} gives {list(shape)} for {IMAGES} images; "
             "put nn.Flatten() before it, so that each image has one row."
         ]
     return []

@@ -8,7 +8,7 @@ makes the list; here is what it consists of, and how it computes.
 
 import copy
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +62,26 @@ class ChannelScale(nn.Module):
             In the same shape.
         """
         ones = [1] * (x.ndim - 2)
-        x = x * self.weight.view(-1, *ones)
-        return x if self.bias is None else x + self.bias.view(-1, *ones)
+        x = x * self.weight.to(x.dtype).view(-1, *ones)
+        return x if self.bias is None else x + self.bias.to(x.dtype).view(-1, *ones)
+
+
+class ClippedReLU(nn.Module):
+    """A ReLU with a ceiling, as a rate has one: ReLU6, say.
+
+    Parameters
+    ----------
+    ceiling : float or Tensor [] or [C]
+        The largest activation, above 0.
+    """
+
+    def __init__(self, ceiling: float | Tensor) -> None:
+        super().__init__()
+        self.register_buffer("ceiling", torch.as_tensor(ceiling, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activations [N, C, ...], between 0 and the ceiling."""
+        return torch.minimum(F.relu(x), per_channel(self.ceiling.to(x.dtype), x))
 
 
 SYNAPTIC = (*WEIGHTED, ChannelScale)  # what has weights
@@ -94,7 +112,8 @@ class Path:
     source : str
         Name of the stage where it begins, or "input".
     ops : tuple of Op
-        In order: pools and Flatten, then weights; no weights where a shortcut is the identity.
+        In order; no weights where a shortcut is the identity.  All are affine, each keeps what
+        is zero at zero or adds a shift, and at most one of them is a convolution or linear layer.
     """
 
     source: str
@@ -102,13 +121,25 @@ class Path:
 
     @property
     def synapse(self) -> Op | None:
-        """The operation that has weights, if there is one."""
-        return next((op for op in self.ops if isinstance(op.module, SYNAPTIC)), None)
+        """The last operation that has weights, if there is one; the layer's, if it has any."""
+        synapses = [op for op in self.ops if isinstance(op.module, SYNAPTIC)]
+        layers = [op for op in synapses if isinstance(op.module, WEIGHTED)]
+        return (layers or synapses or [None])[-1]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing but a convolution or linear layer has numbers, and none is shifted."""
+        return sum(isinstance(op.module, SYNAPTIC) for op in self.ops) == bool(self.weighted)
 
     @property
     def weighted(self) -> Op | None:
         """The convolution or linear layer, if there is one."""
         return self.synapse if self.synapse and isinstance(self.synapse.module, WEIGHTED) else None
+
+    def with_module(self, op: Op, module: nn.Module) -> "Path":
+        """The same with another module in the place of one of its operations."""
+        new = Op(op.name, module)
+        return Path(self.source, tuple(new if old is op else old for old in self.ops))
 
     def __call__(self, x: Tensor) -> Tensor:
         """What arrives at the end of the path [N, ...]."""
@@ -126,12 +157,16 @@ class Stage:
     name : str
     paths : tuple of Path
         Summed; the one that has a layer's weights first.
-    bias : Tensor [C] or None
+    bias : Tensor [C] or [C, H, W], or None
         float64.
     kind : str
         "relu", "output", or without weights: "max" and "average", pools of their own.
     pool : nn.MaxPool2d or None
         Of kind "max".
+    ceiling : Tensor [] or [C], or None
+        float64, of a clipped ReLU.
+    is_part : bool
+        One of several that stand for one layer of the network: it may be silent on all images.
     """
 
     name: str
@@ -139,20 +174,25 @@ class Stage:
     bias: Tensor | None = None
     kind: str = "relu"
     pool: nn.MaxPool2d | None = None
+    ceiling: Tensor | None = None
+    is_part: bool = False
 
     @property
     def channels(self) -> int | None:
         """How many there are; None where only the images tell."""
-        synapses = [path.synapse for path in self.paths if path.synapse]
-        return max((len(op.module.weight) for op in synapses), default=None)
+        layers = [path.synapse.module for path in self.paths if path.synapse]
+        known = [la for la in layers if not isinstance(la, ChannelScale) or la.channels > 1]
+        return max((len(layer.weight) for layer in known), default=None)
 
     def __call__(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """The activations [N, ...] of this stage, given those of the stages before."""
         x = sum(path(outputs[path.source]) for path in self.paths)
         if self.bias is not None:
-            x = x + self.bias.to(x.dtype).view(-1, *[1] * (x.ndim - 2))
+            x = x + per_channel(self.bias.to(x.dtype), x)
         if self.kind == "max":
             return self.pool(x)
+        if self.ceiling is not None:
+            return ClippedReLU(self.ceiling)(x)
         return F.relu(x) if self.kind == "relu" else x
 
 
@@ -168,11 +208,14 @@ class Graph:
         Batch norms that are now part of weights and biases.
     dropped : tuple of str
         Layers that change no decision: dropout, identity, a softmax at the end.
+    arithmetic : tuple of str
+        Sums and products with constants in ``forward``, likewise folded.
     """
 
     stages: tuple[Stage, ...]
     folded: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+    arithmetic: tuple[str, ...] = ()
 
     @property
     def scaled(self) -> tuple[Stage, ...]:
@@ -181,8 +224,12 @@ class Graph:
 
     @property
     def is_chain(self) -> bool:
-        """Whether every weight belongs to a convolution or linear layer of the network."""
-        return all(len(s.paths) == 1 and s.paths[0].weighted for s in self.scaled)
+        """Whether every number belongs to a convolution or linear layer of the network."""
+        if self.arithmetic or any(stage.ceiling is not None for stage in self.stages):
+            return False
+        paths = [stage.paths[0] for stage in self.scaled]
+        names = {path.weighted.name for path in paths if path.weighted and path.is_plain}
+        return len(names) == len(paths) == sum(len(stage.paths) for stage in self.scaled)
 
     def run(self, x: Tensor) -> Iterator[tuple[Stage, Tensor]]:
         """The stages one by one, each with its activations.
@@ -203,53 +250,34 @@ class Graph:
             yield stage, outputs[stage.name]
 
 
-@dataclass(frozen=True)
-class Sum:
-    """Paths on their way to a stage, while a network is traced.
+def per_channel(values: Tensor, x: Tensor) -> Tensor:
+    """Numbers shaped to broadcast against activations.
 
-    Attributes
+    Parameters
     ----------
-    paths : tuple of Path
-    bias : Tensor [C] or None
-    owed : str or None
-        The layer that needs a ReLU behind it: a max pool that was taken before the ReLU.
-    flat : bool
-        A Flatten waits, to be done behind the ReLU.
+    values : Tensor [], [C] or [C, ...]
+    x : Tensor [N, C, ...]
+
+    Returns
+    -------
+    Tensor
+        [], [C, 1, ...] or as it was.
     """
-
-    paths: tuple[Path, ...]
-    bias: Tensor | None = None
-    owed: str | None = None
-    flat: bool = False
-
-    @property
-    def raw(self) -> bool:
-        """Whether it is the activations of one stage, perhaps pooled: nothing below zero."""
-        return len(self.paths) == 1 and not self.paths[0].synapse and self.bias is None
-
-    @property
-    def scaled(self) -> bool:
-        """Whether it is the activations of one stage behind a batch norm."""
-        synapse = self.paths[0].synapse
-        return len(self.paths) == 1 and synapse is not None and not self.paths[0].weighted
-
-    def with_op(self, op: Op) -> "Sum":
-        """With one more operation at its end; before a batch norm's scale, which commutes."""
-        (path,) = self.paths
-        ops = (*path.ops, op)
-        if self.scaled:
-            ops = (*path.ops[:-1], op, path.ops[-1])
-        return replace(self, paths=(Path(path.source, ops),))
+    return values.view(-1, *[1] * (x.ndim - 2)) if values.ndim == 1 else values
 
 
-def bare(module: nn.Conv2d | nn.Linear | ChannelScale, weight: Tensor) -> nn.Module:
+def bare(
+    module: nn.Conv2d | nn.Linear | ChannelScale, weight: Tensor, *, groups: int | None = None
+) -> nn.Module:
     """A layer of the same geometry without bias, with other weights.
 
     Parameters
     ----------
     module : nn.Conv2d, nn.Linear or ChannelScale
     weight : Tensor
-        In the shape of ``module.weight``, or [C, 1] for a ChannelScale.
+        As ``module.weight``, perhaps with other channels, or [C, 1] for a ChannelScale.
+    groups : int, optional
+        Of a convolution; default as it has.
 
     Returns
     -------
@@ -258,12 +286,33 @@ def bare(module: nn.Conv2d | nn.Linear | ChannelScale, weight: Tensor) -> nn.Mod
     if isinstance(module, ChannelScale):
         layer = ChannelScale(len(weight))
     elif isinstance(module, nn.Linear):
-        layer = nn.Linear(module.in_features, module.out_features, bias=False)
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     else:
-        sizes = (module.kernel_size, module.stride, padding_of(module), module.dilation)
-        channels = module.in_channels, module.out_channels
-        layer = nn.Conv2d(*channels, *sizes, groups=module.groups, bias=False)
+        groups = groups or module.groups
+        channels = weight.shape[1] * groups, weight.shape[0]
+        options = {"padding": padding_of(module), "groups": groups, "bias": False}
+        sizes = {"stride": module.stride, "dilation": module.dilation}
+        layer = nn.Conv2d(*channels, tuple(weight.shape[2:]), **sizes, **options)
     layer.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    return layer
+
+
+def shifted(scale: Tensor, shift: Tensor | None) -> ChannelScale:
+    """Every channel times its scale, plus its shift.
+
+    Parameters
+    ----------
+    scale : Tensor [C] or [1]
+    shift : Tensor [C] or None
+
+    Returns
+    -------
+    ChannelScale
+        float64
+    """
+    layer = bare(ChannelScale(len(scale)), scale.double()[:, None])
+    if shift is not None:
+        layer.bias = nn.Parameter(shift.detach().double(), requires_grad=False)
     return layer
 
 
@@ -283,6 +332,7 @@ def counting(path: nn.Sequential) -> nn.Sequential:
     for op in path:
         if isinstance(op, SYNAPTIC):
             nn.init.ones_(op.weight)
+            op.bias = None
     return path
 
 

@@ -23,6 +23,7 @@ from snnlib.cnn.graph import (
     Stage,
     bare,
 )
+from snnlib.cnn.lowering import lowered
 from snnlib.cnn.models import window_area
 from snnlib.cnn.scales import check_scales, input_factors
 from snnlib.cnn.tracing import trace
@@ -143,7 +144,7 @@ def convert(
     """
     _check_options(reset, initial_potential, pooling, readout, exact_steps)
     check_max_pooling(max_pooling)
-    graph = trace(cnn, input_shape)
+    graph = lowered(trace(cnn, input_shape), input_shape)
     if pooling == "spiking":
         graph = replace(graph, stages=tuple(with_spiking_pools(graph)))
     balance = _balance(graph, thresholds)
@@ -191,6 +192,9 @@ def _balance(graph: Graph, thresholds: float | Sequence[Tensor]) -> _Balance:
             balance.scales[stage.name] = unit * float(thresholds)
         else:
             scale = next(given)
+            balance.thresholds[stage.name], balance.scales[stage.name] = scale / unit, scale
+        if stage.ceiling is not None:  # a rate of 1 is the most there is
+            scale = torch.minimum(balance.scales[stage.name], stage.ceiling)
             balance.thresholds[stage.name], balance.scales[stage.name] = scale / unit, scale
     return balance
 
@@ -279,16 +283,16 @@ def per_neuron(values: Tensor, shape: torch.Size) -> Tensor:
 
     Parameters
     ----------
-    values : Tensor [] or [C]
+    values : Tensor [], [C] or [C, ...]
     shape : torch.Size
         Of one image's neurons.
 
     Returns
     -------
     Tensor
-        [], or [C, 1, ...] with as many dimensions as ``shape``.
+        [], or [C, 1, ...] with as many dimensions as ``shape``; as it was if it had them.
     """
-    return values.view(-1, *[1] * (len(shape) - 1)) if values.ndim else values
+    return values.view(-1, *[1] * (len(shape) - 1)) if values.ndim == 1 else values
 
 
 def _synapse(path: Path) -> _Synapse:
@@ -303,7 +307,7 @@ def _synapse(path: Path) -> _Synapse:
             divisor *= layer.divisor_override or window_area(layer)
             spikes *= window_area(layer)
         else:
-            ops.append(layer if isinstance(layer, SYNAPTIC) else nn.Flatten())
+            ops.append(nn.Flatten() if isinstance(layer, nn.Flatten) else layer)
     return _Synapse(tuple(ops), divisor, spikes)
 
 

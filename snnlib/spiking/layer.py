@@ -265,7 +265,7 @@ class SpikingLayer(nn.Module):
         return next(iter((*self.parameters(), *self.buffers()))).device
 
 
-def parts(path: nn.Sequential) -> tuple[list[nn.AvgPool2d], list[nn.Module]]:
+def parts(path: nn.Sequential) -> tuple[list[nn.Module], list[nn.Module]]:
     """What a synapse consists of.
 
     Parameters
@@ -275,10 +275,11 @@ def parts(path: nn.Sequential) -> tuple[list[nn.AvgPool2d], list[nn.Module]]:
     Returns
     -------
     pools, rest : list of nn.Module
-        The pools in front, and what follows them.
+        The average pools and upsampling in front, and what follows them.
     """
     ops = list(path)
-    first = next((i for i, op in enumerate(ops) if not isinstance(op, nn.AvgPool2d)), len(ops))
+    kinds = (nn.AvgPool2d, nn.Upsample)
+    first = next((i for i, op in enumerate(ops) if not isinstance(op, kinds)), len(ops))
     return ops[:first], ops[first:]
 
 

@@ -21,6 +21,7 @@ _KINDS = {  # what a synapse is made of, and what must be stored to make it agai
     "linear": (nn.Linear, ("in_features", "out_features")),
     "flatten": (nn.Flatten, ("start_dim", "end_dim")),
     "shortcut": (ChannelScale, ("channels",)),
+    "upsample": (nn.Upsample, ("size", "scale_factor")),
     "max_pool": (nn.MaxPool2d, ("kernel_size", "stride", "padding", "dilation", "ceil_mode")),
 }
 
@@ -87,7 +88,7 @@ def kind_of(op: nn.Module) -> str:
     Returns
     -------
     str
-        "sum_pool", "conv", "linear", "flatten", "shortcut" or "max_pool".
+        "sum_pool", "conv", "linear", "flatten", "shortcut", "upsample" or "max_pool".
     """
     return next(kind for kind, (made_of, _) in _KINDS.items() if isinstance(op, made_of))
 

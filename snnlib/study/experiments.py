@@ -39,6 +39,7 @@ import torch
 from torch import Tensor, nn
 
 from snnlib.cnn.graph import INPUT, Graph, Stage, counting
+from snnlib.cnn.lowering import lowered
 from snnlib.cnn.threads import one_thread
 from snnlib.cnn.tracing import trace
 from snnlib.data import check_pixels
@@ -318,7 +319,7 @@ def _errors(activation: Tensor, rates: list[Tensor]) -> LayerErrors:
 
 def _stages_like(cnn: nn.Module, snn: SpikingNetwork) -> tuple[Stage, ...]:
     """The stages of the CNN that the layers of the spiking network stand for."""
-    graph = trace(cnn, snn.input_shape)
+    graph = lowered(trace(cnn, snn.input_shape), snn.input_shape)
     names = [layer.name for layer in snn.layers]
     for stages in (graph.stages, tuple(with_spiking_pools(graph))):
         if [stage.name for stage in stages] == names:

@@ -12,7 +12,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from snnlib import (
-    ConversionError,
     activation_scales,
     convert,
     digit_cnn,
@@ -97,16 +96,16 @@ def test_a_batch_norm_before_a_layer_without_padding_folds_into_it(groups, pools
     assert isinstance(fold_batch_norm(cnn), nn.Sequential)
 
 
-def test_a_batch_norm_before_a_layer_that_pads_is_refused():
+@torch.no_grad()
+def test_a_batch_norm_before_a_layer_that_pads_makes_a_bias_for_each_neuron():
     cnn = nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten())
-    cnn = settle(nn.Sequential(*cnn, nn.Linear(128, 3)), 0)
-    with pytest.raises(
-        ConversionError, match=r"Layer 1 \(Conv2d\) pads .* shift of 0; set padding"
-    ):
-        trace(cnn, SHAPE)
+    cnn = settle(nn.Sequential(*cnn, nn.Linear(128, 3)), 0).double()
+    images = random_images(3, 5, SHAPE).double()
+    assert largest_gap(fold_batch_norm(cnn)(images), cnn(images)) <= 1e-10
+    assert convert(cnn, input_shape=SHAPE).layers[0].bias.shape == (2, 8, 8)
     cnn[0].bias.data = cnn[0].running_mean * 0
     cnn[0].running_mean.zero_()
-    trace(cnn, SHAPE)  # without a shift it is exact
+    assert convert(cnn, input_shape=SHAPE).layers[0].bias.shape == (2, 1, 1)
 
 
 @torch.no_grad()

@@ -304,10 +304,16 @@ def test_both_engines_give_the_same_in_64_bits(monkeypatch, encoder):
     assert_same(snn, random_images(0, 3, SHAPE), steps=20, encoder=encoder)
 
 
+@pytest.mark.parametrize("encoder", [PoissonEncoder(0.9), ConstantEncoder()])
 @pytest.mark.parametrize("rule", ["gate", "or"])
-def test_the_other_rules_of_max_pooling_run_on_the_clock(rule):
-    snn = convert(deep_cnn(0), input_shape=SHAPE, max_pooling=rule)
-    assert f'layer 3 pools by the rule "{rule}"; use engine="clock"' in event.why_not(snn)
+@given(pool=MAX_POOLS)
+def test_both_engines_give_the_same_for_every_rule_of_max_pooling(encoder, rule, pool):
+    layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), pool, nn.Flatten(), nn.LazyLinear(3)]
+    cnn, images = nn.Sequential(*layers), random_images(0, 3, SHAPE)
+    cnn(images)
+    snn = convert(settle(cnn, 0), input_shape=SHAPE, max_pooling=rule)
+    assert event.why_not(snn) is None
+    assert_same(snn, images, steps=15, encoder=encoder)
 
 
 def test_spikes_of_every_layer_are_counted_with_their_fan_out():

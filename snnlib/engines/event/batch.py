@@ -201,7 +201,8 @@ def _advance(layer, given: np.ndarray, current, state: tuple, tally: np.ndarray,
     if isinstance(layer, Accumulate):
         compiled().accumulate(drive, neurons, state, out, trace)
     elif isinstance(layer, Maximum):
-        compiled().maximum(given, layer.routes.arrays(), state, out, tally)
+        pool = (layer.routes.arrays(), layer.members, layer.rule)
+        compiled().maximum(given, *pool, state, out, tally)
     elif isinstance(layer, Gather):
         synapse = (layer.routes.arrays(), layer.windows, layer.weights, layer.safe)
         compiled().gather(given, *synapse, neurons, drive, state, out, tally, trace)

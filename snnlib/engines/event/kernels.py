@@ -28,6 +28,7 @@ from snnlib.engines.event.lanes import (
     zeros32,
 )
 
+EXACT, _, OR = range(3)  # rules of max pooling, in the order of MAX_POOLING
 LANES = "75c0af2b3bb4"  # digest of lanes.py, whose changes numba's cache does not see by itself
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 inlined = njit(inline="always")  # called for every tile: passing arrays would cost more than work
@@ -192,8 +193,8 @@ def accumulate(current, neurons, state, out, trace):
 
 
 @compiled
-def maximum(spikes, routes, state, out, tally):
-    """Spiking max pooling: a window gives as many spikes as its busiest input has.
+def maximum(spikes, routes, members, rule, state, out, tally):
+    """Spiking max pooling, by a rule of ``MaxPooling``.
 
     Parameters
     ----------
@@ -201,6 +202,10 @@ def maximum(spikes, routes, state, out, tally):
         As for ``gather``.
     routes : tuple
         (first, window, -, -, fan_out): input n is in window[first[n]:first[n + 1]].
+    members : tuple
+        (first, inputs): window w has inputs[first[w]:first[w + 1]], row by row.
+    rule : int
+        Place in MAX_POOLING.
     state : tuple
         (given, received, places): spikes of each window [all, windows] and each input
         [all, inputs] so far, updated; image i has those at places[i].
@@ -211,7 +216,7 @@ def maximum(spikes, routes, state, out, tally):
         for t in range(spikes.shape[1]):
             spiked = out[i, t]
             spiked[:] = 0
-            for w in range(spikes.shape[2]):
+            for w in range(spikes.shape[2]):  # all are counted before any is compared
                 word = np.int64(spikes[i, t, w])
                 while word:
                     n = w * WIDTH + lowest(word)
@@ -219,14 +224,37 @@ def maximum(spikes, routes, state, out, tally):
                     received[n] += 1
                     tally[t, 0] += 1
                     tally[t, 1] += fan_out[n]
+            for w in range(spikes.shape[2]):
+                word = np.int64(spikes[i, t, w])
+                while word:
+                    n = w * WIDTH + lowest(word)
+                    word &= word - 1
                     for e in range(first[n], first[n + 1]):
-                        if received[n] > given[window[e]]:
+                        if _passes(n, window[e], rule, received, given, members):
                             spiked[window[e] // WIDTH] |= np.uint32(1 << window[e] % WIDTH)
             for w in range(len(spiked)):
                 word = np.int64(spiked[w])
                 while word:
                     given[w * WIDTH + lowest(word)] += 1
                     word &= word - 1
+
+
+@inlined
+def _passes(n, window, rule, received, given, members):
+    """Whether the spike of an input makes a window spike."""
+    if rule == EXACT:
+        return received[n] > given[window]
+    if rule == OR:
+        return True
+    first, inputs = members
+    leads = True  # gate: it has the largest count, and is the first that has it
+    behind = True
+    for e in range(first[window], first[window + 1]):
+        other = inputs[e]
+        behind = behind and other != n
+        ahead = received[other] > received[n] or (behind and received[other] == received[n])
+        leads = leads and not ahead
+    return leads
 
 
 @inlined

@@ -27,7 +27,7 @@ from snnlib.engines.event.routes import Route, joined
 from snnlib.spiking.encoding import pixel_keys
 from snnlib.spiking.layer import SpikingLayer
 from snnlib.spiking.network import Wiring
-from snnlib.spiking.neurons import MaxPooling
+from snnlib.spiking.neurons import MAX_POOLING, MaxPooling
 
 LARGEST = 2**31 - 1  # whole number of 32 bits
 FEW_CHANNELS = 32  # below this, a row of neurons makes a better tile than one place
@@ -95,7 +95,9 @@ class _Maker:
         if isinstance(self.layer.neuron, MaxPooling):
             windows = [self.layer.neuron.windows(route.before.places.shape, a) for a in (0, 1)]
             neurons = self.neurons(*self._one_tile())
-            return Maximum(self.sources, neurons, route.to_windows(windows), route.bits)
+            rule = MAX_POOLING.index(self.layer.neuron.rule)
+            tables = (route.to_windows(windows), route.members(windows))
+            return Maximum(self.sources, neurons, *tables, rule, route.bits)
         if len(self.routes) > 1 or isinstance(op, (nn.Linear, ChannelScale)):
             return self.gather()
         if op is None:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from snnlib.cnn.graph import INPUT, ChannelScale
+from snnlib.cnn.models import pair
 from snnlib.spiking.layer import SpikingLayer, adds_up, is_plain, parts, weight_of
 from snnlib.spiking.network import Wiring
 from snnlib.spiking.neurons import MaxPooling
@@ -49,9 +50,9 @@ def check_expressible(wiring: Wiring) -> None:
 def _fault(layer: SpikingLayer, path: nn.Sequential, source: str, before: torch.Size) -> str | None:
     """Why a synapse cannot be expressed, given the shape of the neurons before."""
     if isinstance(layer.neuron, MaxPooling):
-        return _max_fault(layer.neuron, source)
+        return "pools the image itself" if source == INPUT else None
     pools, rest = parts(path)
-    if not all(map(adds_up, pools)):
+    if not all(_adds_or_repeats(pool) for pool in pools):
         return "has pools that average or cut off windows"
     weightless = not rest and len(layer.sources) > 1  # where paths add up, each needs weights
     if weightless or not is_plain(rest, before):
@@ -64,7 +65,8 @@ def _fault(layer: SpikingLayer, path: nn.Sequential, source: str, before: torch.
     return None
 
 
-def _max_fault(neuron: MaxPooling, source: str) -> str | None:
-    if neuron.rule != "exact":
-        return f'pools by the rule "{neuron.rule}"'
-    return "pools the image itself" if source == INPUT else None
+def _adds_or_repeats(pool: nn.AvgPool2d | nn.Upsample) -> bool:
+    """Whether a pool adds up whole windows, or repeats each pixel as often."""
+    if isinstance(pool, nn.Upsample):
+        return pool.mode == "nearest" and all(f == int(f) for f in pair(pool.scale_factor))
+    return adds_up(pool)

@@ -145,9 +145,11 @@ class Scatter(Laid):
 
 @dataclass(frozen=True)
 class Maximum(Laid):
-    """A layer for the kernel ``maximum``: it pools."""
+    """A layer for the kernel ``maximum``, whose arguments these are: it pools."""
 
     routes: Routes
+    members: tuple[np.ndarray, np.ndarray]
+    rule: int
     inputs: int  # bits of the layer before
 
 

@@ -95,9 +95,7 @@ class Route:
     def arrivals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Every way of a spike through the pools: its bit, and channel, row, column there."""
         _, height, width = self.before.places.shape
-        rows = _ways(height, [_axis(pool, 0) for pool in self.pools])
-        columns = _ways(width, [_axis(pool, 1) for pool in self.pools])
-        return self._crossed(rows, columns)
+        return self._crossed(_ways(height, self.pools, 0), _ways(width, self.pools, 1))
 
     def _crossed(self, rows: np.ndarray, columns: np.ndarray):
         """Ways along rows and along columns [2, ways], combined, in every channel."""
@@ -109,10 +107,8 @@ class Route:
 
     def pooled(self) -> tuple[int, int]:
         """(H, W) behind the pools."""
-        size = self.before.places.shape[1:]
-        for pool in self.pools:
-            size = tuple(_pooled_size(n, *_axis(pool, a)) for a, n in enumerate(size))
-        return size
+        _, *sizes = self.before.places.shape
+        return tuple(_reached(n, self.pools, axis).shape[1] for axis, n in enumerate(sizes))
 
     def to_windows(self, windows: list[Tensor]) -> Routes:
         """To the windows [windows, size] along rows and columns that each neuron is in."""
@@ -120,6 +116,17 @@ class Route:
         bits, c, y, x = self._crossed(rows, columns)
         _, height, width = self.shape
         return Routes.of(bits, self.fan_out, (c * height + y) * width + x, 0 * c)
+
+    def members(self, windows: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """The inputs of each window, row by row: window w has bits[first[w]:first[w + 1]]."""
+        (y, row), (x, column) = (np.argwhere(covered.numpy()).T for covered in windows)
+        channels, height, width = self.shape
+        c, i, j = (n.ravel() for n in np.indices((channels, len(y), len(x))))
+        window = (c * height + y[i]) * width + x[j]
+        order = np.argsort(window, kind="stable")
+        first = np.zeros(channels * height * width + 1, np.int32)
+        first[1:] = np.cumsum(np.bincount(window, minlength=len(first) - 1))
+        return first, self.before.places[c, row[i], column[j]][order].astype(np.int32)
 
     # ---- gather
 
@@ -219,21 +226,25 @@ def _kernel_places(outputs: int, size: int, geometry, axis: int) -> np.ndarray:
     return np.arange(outputs)[:, None] * stride - padding + np.arange(size) * dilation
 
 
-def _axis(pool: nn.AvgPool2d, axis: int) -> tuple[int, int, int]:
-    """(kernel, stride, padding) along one axis."""
-    return tuple(pair(value)[axis] for value in (pool.kernel_size, pool.stride, pool.padding))
-
-
-def _pooled_size(size: int, kernel: int, stride: int, padding: int) -> int:
-    return (size + 2 * padding - kernel) // stride + 1
-
-
-def _ways(size: int, pools: list[tuple[int, int, int]]) -> np.ndarray:
-    """[2, ways]: from where to where pools lead along one axis, each as often as they do."""
+def _reached(size: int, pools: list[nn.Module], axis: int) -> np.ndarray:
+    """[size, size behind]: how often pools lead from one place to another along one axis."""
     counts = np.eye(size, dtype=np.int64)
-    for kernel, stride, padding in pools:
-        begin = np.arange(_pooled_size(len(counts[0]), kernel, stride, padding)) * stride - padding
-        inside = np.arange(len(counts[0]))[:, None] - begin
+    for pool in pools:
+        if isinstance(pool, nn.Upsample):
+            counts = counts.repeat(int(pair(pool.scale_factor)[axis]), axis=1)
+            continue
+        kernel, stride, padding = (
+            pair(value)[axis] for value in (pool.kernel_size, pool.stride, pool.padding)
+        )
+        size = counts.shape[1]
+        begin = np.arange((size + 2 * padding - kernel) // stride + 1) * stride - padding
+        inside = np.arange(size)[:, None] - begin
         counts = counts @ ((inside >= 0) & (inside < kernel))
+    return counts
+
+
+def _ways(size: int, pools: list[nn.Module], axis: int) -> np.ndarray:
+    """[2, ways]: from where to where pools lead along one axis, each as often as they do."""
+    counts = _reached(size, pools, axis)
     pairs = np.argwhere(counts)
     return np.repeat(pairs, counts[tuple(pairs.T)], axis=0).T
