@@ -10,7 +10,7 @@ import psutil
 import pytest
 import zmq
 from grading.blank import student_version
-from grading.execute import LONGEST_MESSAGE, OVERHEAD, UNREAD, WAITING, ProbedExecute
+from grading.execute import LONGEST_MESSAGE, OVERHEAD, UNREAD, WAITING, JudgedExecute
 from grading.files import remove
 from grading.masters import read_master, to_nbgrader
 from grading.outputs import Inert
@@ -106,7 +106,7 @@ def take():
 
     def take(messages, cells: int = 1):
         notebook = new_notebook(cells=[new_code_cell("x") for _ in range(cells)])
-        execute = ProbedExecute()
+        execute = JudgedExecute()
         execute.nb, execute.printed = notebook, {}
         execute.reset_execution_trackers()
         execute.clear_before_next_output = False
@@ -147,7 +147,7 @@ def test_widgets_take_no_room(take):
 
 def test_the_channels_take_short_messages_and_few():
     """The client has a context of its own: options of the manager's would not reach it."""
-    execute = ProbedExecute(kernel_name="python3")
+    execute = JudgedExecute(kernel_name="python3")
     client = execute.create_kernel_manager().client()
     socket = client.context.socket(zmq.SUB)
     waiting = socket.getsockopt(zmq.RCVHWM)
