@@ -9,7 +9,7 @@ was written.  Code and outputs come from the executed pair, so that nothing runs
     book        what pages refer to: numbers, titles, terms, addresses
     citations   references.bib: "Diehl et al. (2015)" and the list at the end
     inline      roles, links, formulas           -> words and links
-    blocks      boxes, equations, pictures, labs -> quotes, folds, attachments
+    blocks      boxes, equations, pictures, labs -> quotes, folds, pictures
     first_cell  sets up what is missing where a notebook is opened
     notebook    a page and its executed pair     -> a notebook
 

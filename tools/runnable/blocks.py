@@ -1,4 +1,4 @@
-"""Whole lines: boxes become quotes or folds, formulas one line, pictures attachments."""
+"""Whole lines: boxes become quotes or folds, formulas one line, pictures part of the text."""
 
 from collections.abc import Callable
 from xml.sax.saxutils import escape
@@ -6,7 +6,8 @@ from xml.sax.saxutils import escape
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
-from runnable.inline import Page, inline_edits
+
+from runnable.inline import Page, data_address, inline_edits
 from runnable.myst import FENCES, Directive, directive
 from runnable.passage import Edit, Passage
 
@@ -77,21 +78,16 @@ def _box(found: Directive, page: Page) -> str:
     body = translated(found.body, page)
     if "dropdown" in found.classes:
         return folded(title, body)
-    return quoted(f"**{title or found.name.capitalize()}**\n\n{body}")
-
-
-def _lab(found: Directive, page: Page) -> str:
-    """The picture that stands in for a lab; the lab itself is in the cell below."""
-    return translated(found.body, page)
+    return quoted(f"**{title or found.name.capitalize()}**\n\n{body.strip()}")
 
 
 def _picture(found: Directive, page: Page) -> str:
     """A picture and, below it, the caption that a figure has."""
-    alt = found.options.get("alt", "")
     try:
-        picture = f"![{alt}]({page.attach(found.argument)})"
+        address = data_address(page.picture(found.argument))
     except OSError:
         raise found.place.error(0, f"there is no picture {found.argument!r}") from None
+    picture = f"![{found.options.get('alt', '')}]({address})"
     if found.name == "image":
         return picture
     return f"{picture}\n\n{caption(found.options.get('name', ''), found.body, page)}"
@@ -99,7 +95,6 @@ def _picture(found: Directive, page: Page) -> str:
 
 DIRECTIVES: dict[str, Callable[[Directive, Page], str]] = {
     **dict.fromkeys(BOXES, _box),
-    "snn-lab": _lab,
     "image": _picture,
     "figure": _picture,
 }
@@ -133,5 +128,3 @@ def fenced(text: str, language: str = "") -> str:
     while fence in text:
         fence += "`"
     return f"{fence}{language}\n{text.rstrip()}\n{fence}"
-
-

@@ -13,6 +13,7 @@ import yaml
 from build_book import repository
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
 from runnable.citations import Citations
 from runnable.myst import Directive, directive, parser
 from runnable.passage import Passage

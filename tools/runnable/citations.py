@@ -15,7 +15,7 @@ ROLES = ("cite", "cite:p", "cite:t")
 class _Plain(Backend):
     """Markdown in which only what Markdown would take for markup is escaped."""
 
-    symbols = MappingProxyType({"ndash": "–", "newblock": " ", "nbsp": " "})
+    symbols = MappingProxyType({"ndash": "\N{EN DASH}", "newblock": " ", "nbsp": " "})
 
     def format_str(self, text: str) -> str:
         for special in r"\`*_[]<":
@@ -36,7 +36,9 @@ class Citations:
     def cite(self, role: str, keys: list[str]) -> str:
         """`{cite:t}` as "Diehl et al. (2015)", other roles as "(Diehl et al., 2015)"."""
         if role == "cite:t":
-            *most, last = [self._linked(key, f"{self._who(key)} ({self._year(key)})") for key in keys]
+            *most, last = [
+                self._linked(key, f"{self._who(key)} ({self._year(key)})") for key in keys
+            ]
             return " and ".join(filter(None, [", ".join(most), last]))
         return f"({'; '.join(self._linked(k, f'{self._who(k)}, {self._year(k)}') for k in keys)})"
 

@@ -1,5 +1,6 @@
 """What stands inside a line: roles become words, links lead to notebooks, formulas stay whole."""
 
+import base64
 import posixpath
 import re
 from collections.abc import Iterator
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from markdown_it.token import Token
+
 from runnable.book import GLOSSARY, Book, Label
 from runnable.citations import ROLES as CITING
 from runnable.myst import walk
@@ -25,18 +27,15 @@ class Page:
     book: Book
     name: str
     cited: set[str] = field(default_factory=set)
-    pictures: dict[str, bytes] = field(default_factory=dict)  # by the names of attachments
 
     def linked(self, words: str, page: str, title: str = "", fragment: str = "") -> str:
         """Words that lead to a page, if there is a way."""
         address = self.book.link(self.name, page)
         return f"[{words}]({address}{fragment}{title})" if address else words
 
-    def attach(self, path: str) -> str:
-        """Take a picture along, given its path from the page; return how Markdown finds it."""
-        file = self.book.root / self.resolve(path)
-        self.pictures[file.name] = file.read_bytes()
-        return f"attachment:{file.name}"
+    def picture(self, path: str) -> bytes:
+        """A picture, given its path from the page."""
+        return (self.book.root / self.resolve(path)).read_bytes()
 
     def resolve(self, path: str) -> str:
         """From the page's folder to the book's."""
@@ -50,7 +49,9 @@ def inline_edits(token: Token, passage: Passage, page: Page, starts: dict[int, i
     for child in walk(token.children or []):
         for start, end, text in _edits(child, token, passage, page):
             if None in (offsets[start], offsets[end]):
-                raise passage.error(token.map[0], "a bar in a cell of a table; write it as `\\vert`")
+                raise passage.error(
+                    token.map[0], "a bar in a cell of a table; write it as `\\vert`"
+                )
             edits.append(Edit(offsets[start], offsets[end], text))
     return edits
 
@@ -83,7 +84,7 @@ def _edits(child: Token, token: Token, passage: Passage, page: Page) -> Iterator
         yield Edit(start, end, " ".join(text.split("\n")))
     elif child.type == "image":
         cut = text.rindex("](")
-        yield Edit(start + cut, end, f"]({_attached(child.attrGet('src'), passage, line, page)})")
+        yield Edit(start + cut, end, f"]({_embedded(child.attrGet('src'), passage, line, page)})")
     elif child.type == "link_open":
         if child.markup not in ("linkify", "autolink"):
             yield from _link_edits(child.attrGet("href"), start, text, passage.error, line, page)
@@ -91,11 +92,16 @@ def _edits(child: Token, token: Token, passage: Passage, page: Page) -> Iterator
         raise passage.error(line, f"{child.type} is not translated; write plain Markdown instead")
 
 
-def _attached(path: str, passage: Passage, line: int, page: Page) -> str:
+def _embedded(path: str, passage: Passage, line: int, page: Page) -> str:
     try:
-        return page.attach(path)
+        return data_address(page.picture(path))
     except OSError:
         raise passage.error(line, f"there is no picture {path!r}") from None
+
+
+def data_address(picture: bytes) -> str:
+    """A PNG as an address that holds it; Colab shows no attachments."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
 def _link_edits(address, start, text, error, line, page: Page) -> Iterator[Edit]:
@@ -166,7 +172,7 @@ def term(words: str, name: str, page: Page) -> str:
     if name.lower() not in page.book.terms:
         raise LookupError(f"the glossary has no entry {name!r}")
     entry = page.book.terms[name.lower()]
-    sentence = re.split(r"(?<=[.:;])\s", said(entry.definition, page))[0].strip(":; ")
+    sentence = re.split(r"(?<=\.)\s", said(entry.definition, page))[0]
     title = ' "{}"'.format(sentence.replace("\\", "\\\\").replace('"', '\\"'))
     return page.linked(words, GLOSSARY, title, f"#{entry.name.replace(' ', '-')}")
 

@@ -7,16 +7,17 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
 from runnable.blocks import caption, fenced, folded, quoted, translated
 from runnable.book import GLOSSARY, Book
 from runnable.carried import beside_the_notebook, data_cell, read_beside
 from runnable.first_cell import first_cell
 from runnable.inline import Page
-from runnable.myst import Directive, directive
+from runnable.myst import Directive, directive, walk
 from runnable.passage import Edit, Passage
 
-PARTS = {"code-cell", "exercise-start", "exercise-end", "solution-start", "solution-end"}
+PARTS = {"code-cell", "snn-lab", "exercise-start", "exercise-end", "solution-start", "solution-end"}
 KEPT = ["nbval-check-output", "raises-exception"]  # tags that say how a cell is run
 YOUR_TURN = "# your turn"
 EXTRA = ("nir", "h5py")  # what the library's extra "interop" brings
@@ -41,7 +42,7 @@ def chapter(book: Book, name: str, pair: NotebookNode) -> NotebookNode:
     first = next(i for i, cell in enumerate(writer.cells) if cell.cell_type == "code")
     set_up = _set_up(writer.cells, page)
     cells = [*writer.cells[:first], *set_up, *map(_at_home, writer.cells[first:])]
-    return _notebook(cells, page, pair.metadata.language_info)
+    return _notebook(cells, pair.metadata.language_info)
 
 
 def glossary(book: Book) -> NotebookNode:
@@ -52,7 +53,7 @@ def glossary(book: Book) -> NotebookNode:
     entries = sorted(book.terms.values(), key=lambda term: term.name.lower())
     texts = [translated(passage.part(0, start), page).strip()]
     texts += [f"### {e.name}\n\n{translated(e.definition, page)}" for e in entries]
-    return _notebook([new_markdown_cell("\n\n".join(texts))], page, {"name": "python"})
+    return _notebook([new_markdown_cell("\n\n".join(texts))], {"name": "python"})
 
 
 def _numbered(book: Book, name: str) -> Passage:
@@ -93,13 +94,15 @@ class _Writer:
     cells: list[NotebookNode] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     gate: str = ""  # "exercise" or "solution" while inside one
+    lab: Directive | None = None  # which the next cell shows
 
     def add(self, part: Passage | Directive) -> None:
         if isinstance(part, Passage):
-            text = translated(part, self.page).strip()
-            self.text.append(quoted(text) if self.gate == "exercise" and text else text)
+            self.text.append(translated(part, self.page).strip())
         elif part.name == "code-cell":
             self._code_cell(part)
+        elif part.name == "snn-lab":
+            self.lab = part
         elif part.name.endswith("-start"):
             self._open(part)
         else:
@@ -113,22 +116,18 @@ class _Writer:
             self.cells.append(new_markdown_cell(re.sub(r"\n{3,}", "\n\n", text)))
 
     def _open(self, part: Directive) -> None:
+        self.flush()
         self.gate = part.name.removesuffix("-start")
         if self.gate == "exercise":
-            words = self.page.book.labels[part.options["label"]].words
-            self.text.append(quoted(f"**{words}. {part.argument}**\n\n"))
-            self.text.append(">")
-        else:
-            self.flush()
+            number = self.page.book.labels[part.options["label"]].words
+            self.text.append(f"**{number}. {part.argument}**")
 
     def _close(self, part: Directive) -> None:
+        text = "\n\n".join(filter(None, self.text))
+        self.text = [quoted(text) if self.gate == "exercise" else folded("Solution", text)]
+        self.flush()
         if self.gate == "exercise":
-            self.text = ["\n".join(filter(None, self.text))]
-            self.flush()
             self.cells.append(new_code_cell(YOUR_TURN))
-        else:
-            self.text = [folded("Solution", "\n\n".join(self.text))]
-            self.flush()
         self.gate = ""
 
     def _code_cell(self, part: Directive) -> None:
@@ -138,13 +137,22 @@ class _Writer:
         if "test" in cell.metadata.get("tags", []):
             return
         if self.gate:
-            self.text += [fenced(cell.source, "python"), *_printed(cell, self.page)]
+            self.text += [fenced(cell.source, "python"), *_printed(cell)]
             return
         self.flush()
         self.cells.append(_runnable(cell))
+        if self.lab:
+            self._show_lab(cell)
         if figure := cell.metadata.get("mystnb", {}).get("figure"):
             words = Passage(part.place.path, figure.caption.strip(), part.place.first)
             self.text.append(caption(figure.name, words, self.page))
+
+    def _show_lab(self, cell: NotebookNode) -> None:
+        """Let a picture stand in for the lab until its cell runs."""
+        if "LiveLab" not in cell.source:
+            advice = 'write a cell with `widgets.LiveLab(view="...")`, tagged remove-cell, below it'
+            raise self.lab.place.error(0, f"no cell shows this lab in a notebook; {advice}")
+        self.cells[-1].outputs, self.lab = [_stand_in(self.lab, self.page)], None
 
 
 def _runnable(cell: NotebookNode) -> NotebookNode:
@@ -163,17 +171,23 @@ def _runnable(cell: NotebookNode) -> NotebookNode:
     )
 
 
-def _printed(cell: NotebookNode, page: Page) -> Iterator[str]:
+def _printed(cell: NotebookNode) -> Iterator[str]:
     """What a cell of a solution gave, as text and pictures."""
     for output in cell.outputs:
         data = output.get("data", {})
         if "image/png" in data:
-            facts = cell.metadata.mystnb
-            file = f"{facts.figure.name}.png"
-            page.pictures[file] = base64.b64decode(data["image/png"])
-            yield f"![{facts.image.alt}](attachment:{file})"
+            yield f"![{cell.metadata.mystnb.image.alt}](data:image/png;base64,{data['image/png']})"
         else:
             yield fenced(output.get("text") or data["text/plain"], "text")
+
+
+def _stand_in(lab: Directive, page: Page) -> NotebookNode:
+    """The picture of a lab as an output, which goes when the lab comes."""
+    tokens = list(walk(page.book.parser.parse(lab.body.text)))
+    image = next(token for token in tokens if token.type == "image")
+    data = {"image/png": base64.b64encode(page.picture(image.attrGet("src"))).decode()}
+    alt = {"image/png": {"alt": image.content}}
+    return new_output("display_data", data | {"text/plain": image.content}, metadata=alt)
 
 
 def _at_home(cell: NotebookNode) -> NotebookNode:
@@ -193,19 +207,12 @@ def _set_up(cells: list[NotebookNode], page: Page) -> list[NotebookNode]:
     return [new_code_cell(source, metadata=deepcopy(HIDDEN)) for source in sources]
 
 
-def _notebook(cells: list[NotebookNode], page: Page, language: dict) -> NotebookNode:
-    """Cells with pictures and names, which are the same each time."""
+def _notebook(cells: list[NotebookNode], language: dict) -> NotebookNode:
+    """Cells with names and numbers that are the same each time."""
     for number, cell in enumerate(cells):
         cell.id = f"cell-{number}"
-        names = [name for name in page.pictures if f"(attachment:{name})" in cell.source]
-        if names and cell.cell_type == "markdown":
-            cell.attachments = {name: _encoded(page.pictures[name]) for name in names}
     for number, cell in enumerate((c for c in _code(cells) if c.execution_count), 1):
         cell.execution_count = number
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     metadata = {"kernelspec": kernel, "language_info": language}
     return new_notebook(cells=cells, metadata=metadata)
-
-
-def _encoded(picture: bytes) -> dict[str, str]:
-    return {"image/png": base64.b64encode(picture).decode()}
