@@ -51,10 +51,11 @@ test-book: book  ## build the book and try its pages in a browser
 	$(PYTEST) tests/book
 
 lab: .venv/ready  ## open the chapters in JupyterLab
-	$(BIN)/jupyter lab chapters
+	$(BIN)/jupyter lab notebooks
 
-notebooks: .venv/ready  ## execute chapters/*.md into their .ipynb pairs
+notebooks: .venv/ready  ## execute chapters/*.md into their pairs, and write notebooks/
 	$(BIN)/python tools/make_notebooks.py
+	$(BIN)/python tools/make_runnable.py
 
 weights: .venv/ready  ## train the weights that ship with the course
 	$(BIN)/python tools/make_weights.py

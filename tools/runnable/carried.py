@@ -8,7 +8,7 @@ import ast
 import posixpath
 from pathlib import Path
 
-TITLE = "# @title Data that this chapter reads beside the library"  # Colab shows this line
+TITLE = "# Data that this chapter reads beside the library"
 
 
 def read_beside(code: str) -> set[str]:

@@ -9,7 +9,7 @@ import inspect
 import sys
 from collections.abc import Iterable
 
-TITLE = "# @title Set-up: it does nothing where the course is installed"  # Colab shows this line
+TITLE = "# Set-up: it does nothing where the course is installed"
 
 
 def set_up(needed, package, address, python=(3, 11)):
