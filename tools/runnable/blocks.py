@@ -38,7 +38,8 @@ def translated(passage: Passage, page: Page) -> str:
         elif token.type in MATH:
             edits.append(_formula(token, passage, page))
         elif token.type in GONE:
-            edits.append(_of_lines(token, passage, ""))
+            start, end = map(passage.offset, token.map)
+            edits.append(Edit(start, end, ""))
         elif token.type not in PLAIN:
             message = f"{token.type} is not translated; write plain Markdown instead"
             raise passage.error(token.map[0] if token.map else 0, message)

@@ -1,7 +1,6 @@
 """A page and its executed pair become a notebook that a reader runs."""
 
 import base64
-import re
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -113,7 +112,7 @@ class _Writer:
         text = "\n\n".join(filter(None, self.text))
         self.text = []
         if text:
-            self.cells.append(new_markdown_cell(re.sub(r"\n{3,}", "\n\n", text)))
+            self.cells.append(new_markdown_cell(text))
 
     def _open(self, part: Directive) -> None:
         self.flush()
