@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 
 
-def notebooks(root: Path = ROOT) -> Iterator[tuple[str, NotebookNode]]:
+def notebooks(root: Path) -> Iterator[tuple[str, NotebookNode]]:
     """Every notebook for readers of a book, with the name of its file."""
     book = Book.read(root)
     for name in book.numbers:
@@ -32,7 +32,7 @@ def notebooks(root: Path = ROOT) -> Iterator[tuple[str, NotebookNode]]:
 def main() -> int:
     argparse.ArgumentParser(description=__doc__).parse_args()
     try:
-        made = dict(notebooks())
+        made = dict(notebooks(ROOT))
     except TranslationError as problem:
         sys.exit(f"error: {problem}\nno notebook was written")
     NOTEBOOKS.mkdir(exist_ok=True)

@@ -59,7 +59,7 @@ def _levels(level: list[Token]) -> Iterator[tuple[Token, list[Token]]]:
 
 
 def test_committed_notebooks_are_what_would_be_made():
-    made = dict(make_runnable.notebooks())
+    made = dict(make_runnable.notebooks(ROOT))
     assert set(made) == {path.name for path in NOTEBOOKS}
     for name, notebook in made.items():
         nbformat.validate(notebook)
@@ -137,7 +137,9 @@ def test_the_code_is_that_of_the_chapter_less_its_tests_and_solutions(path):
     ]
     for cell, original in zip(ran, rest, strict=True):
         if "LiveLab(view" not in cell.source:
-            assert [stripped(out) for out in cell.outputs] == [stripped(o) for o in original.outputs]
+            assert [stripped(out) for out in cell.outputs] == [
+                stripped(o) for o in original.outputs
+            ]
 
 
 def stripped(output) -> dict:
