@@ -1,6 +1,7 @@
-"""The notebooks for readers: plain Markdown, links that lead somewhere, code that is the chapter's."""
+"""Notebooks for readers: plain Markdown, links that lead somewhere, the code of the chapter."""
 
 import base64
+import itertools
 import json
 import re
 import subprocess
@@ -154,7 +155,7 @@ def test_every_picture_has_its_alt_text_and_its_caption_below(path):
         if "mystnb" in cell.metadata
     }
     cells, found = of_chapter(path).cells, set()
-    for cell, after in zip(cells, cells[1:], strict=False):
+    for cell, after in itertools.pairwise(cells):
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
                 base64.b64decode(output.data["image/png"], validate=True)

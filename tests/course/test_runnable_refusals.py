@@ -132,7 +132,7 @@ def test_what_is_not_known_is_named_by_file_and_line(root, text, line, reason):
         ("```{note}\nMind.\n```", "> **Note**\n>\n> Mind."),
         (
             ":::{admonition} Is `a < b` or $a$?\n:class: question dropdown\n\nYes.\n:::",
-            "<details>\n<summary><b>Is <code>a &lt; b</code> or $a$?</b></summary>\n\nYes.\n\n</details>",
+            "<summary><b>Is <code>a &lt; b</code> or $a$?</b></summary>\n\nYes.\n\n</details>",
         ),
     ],
 )
