@@ -7,15 +7,18 @@ import sys
 import types
 from pathlib import Path
 
+import build_book
 import make_runnable
 import nbformat
 import pytest
+import yaml
 from runnable import first_cell
 from runnable.first_cell import set_up
 
 NOTEBOOKS = sorted(
     path for path in (make_runnable.ROOT / "notebooks").glob("*.ipynb") if path.stem != "glossary"
 )
+CONFIG = yaml.safe_load((make_runnable.ROOT / "_config.yml").read_text())
 NOWHERE = "https://127.0.0.1:1/nobody/nothing"  # where no server answers
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -50,7 +53,7 @@ def test_the_cell_asks_for_what_the_chapter_imports(path):
     needed, package, address = map(ast.literal_eval, call.args)
     assert {"snnlib", "torch"} <= set(needed)
     assert package == ("snnlib[interop]" if "nir" in needed else "snnlib")
-    assert address == ""
+    assert address == build_book.repository(CONFIG)
     for name in needed:
         assert importlib.util.find_spec(name), name
 
