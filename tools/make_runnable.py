@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from runnable.book import GLOSSARY, Book
-from runnable.notebook import chapter, glossary
+from runnable.notebook import of_chapter, of_glossary
 from runnable.passage import TranslationError
 
 from snnlib.storage import write_whole
@@ -25,8 +25,8 @@ def notebooks(root: Path) -> Iterator[tuple[str, NotebookNode]]:
     book = Book.read(root)
     for name in book.numbers:
         pair = nbformat.read(root / f"{name}.ipynb", as_version=4)
-        yield f"{Path(name).name}.ipynb", chapter(book, name, pair)
-    yield f"{Path(GLOSSARY).name}.ipynb", glossary(book)
+        yield f"{Path(name).name}.ipynb", of_chapter(book, name, pair)
+    yield f"{Path(GLOSSARY).name}.ipynb", of_glossary(book)
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 from runnable.book import Book
 from runnable.myst import walk
-from runnable.notebook import chapter
+from runnable.notebook import of_chapter as made_from
 
 ROOT = make_runnable.ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -213,6 +213,6 @@ def test_a_published_book_is_linked():
     assert book.link("chapters/10_take_it_elsewhere", "lab") == ""
     book.address = "https://example.org/book"
     assert book.link("chapters/10_take_it_elsewhere", "lab") == "https://example.org/book/lab.html"
-    made = chapter(book, "chapters/10_take_it_elsewhere", read(CHAPTERS[9].with_suffix(".ipynb")))
+    made = made_from(book, "chapters/10_take_it_elsewhere", read(CHAPTERS[9].with_suffix(".ipynb")))
     text = "\n".join(cell.source for cell in made.cells)
     assert "[the live lab](https://example.org/book/lab.html)" in text

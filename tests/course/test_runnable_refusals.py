@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from runnable.book import Book
-from runnable.notebook import chapter
+from runnable.notebook import of_chapter
 from runnable.passage import TranslationError
 
 ROOT = make_runnable.ROOT
@@ -64,7 +64,7 @@ def translated(root: Path, text: str, cells: int = 1) -> str:
     pair = new_notebook(metadata={"language_info": {"name": "python"}})
     outputs = [new_output("stream", text="1\n")]
     pair.cells = [new_code_cell("print(1)", execution_count=1, outputs=outputs)] * cells
-    made = chapter(Book.read(root), "chapters/01_one", pair)
+    made = of_chapter(Book.read(root), "chapters/01_one", pair)
     return "\n\n".join(cell.source for cell in made.cells if cell.cell_type == "markdown")
 
 

@@ -23,7 +23,7 @@ EXTRA = ("nir", "h5py")  # what the library's extra "interop" brings
 HIDDEN = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # JupyterLab, Colab
 
 
-def chapter(book: Book, name: str, pair: NotebookNode) -> NotebookNode:
+def of_chapter(book: Book, name: str, pair: NotebookNode) -> NotebookNode:
     """The notebook of one page, with the outputs of its executed pair.
 
     Raises
@@ -44,7 +44,7 @@ def chapter(book: Book, name: str, pair: NotebookNode) -> NotebookNode:
     return _notebook(cells, pair.metadata.language_info)
 
 
-def glossary(book: Book) -> NotebookNode:
+def of_glossary(book: Book) -> NotebookNode:
     """The words of the course, each under a heading that terms lead to."""
     page, passage = Page(book, GLOSSARY), book.passage(GLOSSARY)
     tokens = book.parser.parse(passage.text)
