@@ -2,6 +2,8 @@
 
 import ast
 import importlib.util
+import inspect
+import re
 import subprocess
 import sys
 import types
@@ -88,6 +90,15 @@ def test_without_a_network_a_sentence_says_what_to_do(tmp_path, address):
     assert "That did not work. With a network, run this cell again." in run.stdout
     assert "`python -m pip install .` in the course's folder" in run.stdout
     assert ("ERROR" in run.stdout or "error" in run.stdout) == bool(address)
+
+
+def test_the_page_on_running_explains_what_the_cell_says():
+    page = (make_runnable.ROOT / "appendix/run_it.md").read_text()
+    sentences = re.findall(r"^\| `(.+?)`", page.split("## If a notebook complains")[1], flags=re.M)
+    code = inspect.getsource(set_up)
+    for sentence in ("That did not work. With a network, run this cell again.", "This kernel runs"):
+        assert sentence in code
+        assert any(said.startswith(sentence) for said in sentences)
 
 
 def test_in_a_clone_the_library_comes_from_the_clone(tmp_path, monkeypatch, capsys):
