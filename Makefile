@@ -51,7 +51,7 @@ test-book: book  ## build the book and try its pages in a browser
 	$(PYTEST) tests/book
 
 lab: .venv/ready  ## open the chapters in JupyterLab
-	$(BIN)/jupyter lab notebooks
+	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(BIN)/jupyter lab notebooks
 
 notebooks: .venv/ready  ## execute chapters/*.md into their pairs, and write notebooks/
 	$(BIN)/python tools/make_notebooks.py

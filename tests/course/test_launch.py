@@ -88,7 +88,15 @@ def test_the_container_sets_up_the_course_and_can_grade():
 def test_make_lab_opens_the_notebooks_for_readers():
     command = ["make", "--dry-run", "--assume-old=.venv/ready", "lab"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == ".venv/bin/jupyter lab notebooks"
+    assert run.stdout.endswith(" .venv/bin/jupyter lab notebooks\n")
+
+
+def test_make_lab_shows_readers_no_buttons_of_nbgrader():
+    environment = os.environ | {"JUPYTER_CONFIG_PATH": str(ROOT / "tools" / "lab")}
+    command = [Path(sys.executable).with_name("jupyter"), "labextension", "list"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    (line,) = re.findall(r".*@jupyter/nbgrader v.*", run.stdout + run.stderr)
+    assert "disabled" in line
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
