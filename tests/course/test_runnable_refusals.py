@@ -21,6 +21,7 @@ parse:
   myst_enable_extensions: [amsmath, colon_fence, deflist, dollarmath, linkify, substitution]
 """
 TOC = """\
+root: index
 parts:
   - numbered: true
     chapters: [{file: chapters/01_one}, {file: chapters/02_two}]
@@ -51,6 +52,7 @@ def root(tmp_path) -> Path:
         (tmp_path / folder).mkdir()
     (tmp_path / "_config.yml").write_text(CONFIG)
     (tmp_path / "_toc.yml").write_text(TOC)
+    (tmp_path / "index.md").write_text("# Book\n")
     (tmp_path / "references.bib").write_text(BIBLIOGRAPHY)
     (tmp_path / "appendix/glossary.md").write_text(GLOSSARY)
     (tmp_path / "chapters/01_one.md").write_text(HEAD)
@@ -81,6 +83,8 @@ def translated(root: Path, text: str, cells: int = 1) -> str:
         ("As {cite:t}`nobody1900` say.\n", 0, "references.bib has no 'nobody1900'"),
         ("See [it](03_three.md).\n", 0, "leads to '03_three.md'"),
         ("![A long description](lost.png)\n", 0, "no picture 'lost.png'"),
+        ("```{figure} a.png\nOne.\n```\n", 0, "{figure} has a number, so give it a name"),
+        ("```{tip} Mind\nNever closed.\n", 0, "directive {tip} is never closed"),
         ("```{image} lost.png\n```\n", 0, "no picture 'lost.png'"),
         ("It is {{ version }}.\n", 0, "substitution_inline is not translated"),
         ("Word\n: Its meaning.\n", 0, "dl_open is not translated"),

@@ -54,7 +54,7 @@ def _of_lines(token: Token, passage: Passage, text: str) -> Edit:
 def _formula(token: Token, passage: Passage, page: Page) -> Edit:
     """A formula in one line, which tools read inside quotes too, and its number as a tag."""
     start, end = token.map
-    before = len(passage.lines[start]) - len(passage.lines[start].lstrip(" >"))
+    before = passage.lines[start].index("$$")
     number = ""
     if token.type == "math_block_label":
         number = rf" \tag{{{page.book.labels[token.info].words.strip('()')}}}"

@@ -65,10 +65,12 @@ class Book:
             Citations.read(root / config["bibtex_bibfiles"][0]),
         )
         for part in toc["parts"]:
-            for name in (chapter["file"] for chapter in part["chapters"]):
-                if part.get("numbered"):
-                    book.numbers[name] = len(book.numbers) + 1
+            names = [chapter["file"] for chapter in part["chapters"]]
+            if part.get("numbered"):
+                book.numbers |= {n: i for i, n in enumerate(names, len(book.numbers) + 1)}
+            for name in names:
                 book.labels |= _labels(book, name)
+        book.labels |= _labels(book, toc["root"])
         book.terms = {term.name.lower(): term for term in _terms(book)}
         return book
 
@@ -104,28 +106,34 @@ def _labels(book: Book, page: str) -> dict[str, Label]:
             target = token.content
         elif token.type == "inline" and in_heading:
             labels.setdefault(page, Label(page, token.content))
-            labels[target], target = Label(page, token.content), ""
-        elif kind := _kind(token, found):
-            counts[kind[0]] += 1
-            number = f"{book.numbers.get(page, '')}.{counts[kind[0]]}".lstrip(".")
-            labels[kind[1]] = Label(page, KINDS[kind[0]].format(number))
+            labels[target or page], target = Label(page, token.content), ""
+        elif numbered := _numbered(token, found):
+            kind, name = numbered
+            counts[kind] += 1
+            number = f"{book.numbers.get(page, '')}.{counts[kind]}".lstrip(".")
+            labels[name] = Label(page, KINDS[kind].format(number))
         in_heading = token.type == "heading_open"
     return labels
 
 
-def _kind(token: Token, found: Directive | None) -> tuple[str, str] | None:
+def _numbered(token: Token, found: Directive | None) -> tuple[str, str] | None:
     """Kind and name of what the book numbers, or None."""
     if token.type == "math_block_label":
         return "equation", token.info
     if found is None:
         return None
-    if found.name == "code-cell" and (figure := found.options.get("mystnb", {}).get("figure")):
-        return "figure", figure.get("name", "")
-    if found.name == "figure":
-        return "figure", found.options.get("name", "")
+    figure = found.options.get("mystnb", {}).get("figure")
+    if found.name == "figure" or figure:
+        return "figure", _name((figure or found.options).get("name"), found)
     if found.name in ("exercise", "exercise-start"):
-        return "exercise", found.options.get("label", "")
+        return "exercise", _name(found.options.get("label"), found)
     return None
+
+
+def _name(name: str | None, found: Directive) -> str:
+    if not name:
+        raise found.place.error(0, f"{{{found.name}}} has a number, so give it a name or label")
+    return name
 
 
 def _terms(book: Book) -> Iterator[Term]:

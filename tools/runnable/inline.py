@@ -108,12 +108,10 @@ def _link_edits(address, start, text, error, line, page: Page) -> Iterator[Edit]
     """Lead to a notebook or to the published book; keep the words alone where neither is."""
     if urlsplit(address).scheme:
         return
-    target = page.resolve(address).removesuffix(".md")
-    if not (page.book.root / f"{target}.md").is_file():
-        if address not in page.book.labels:
-            raise error(line, f"the link leads to {address!r}, and there is no such page or label")
-        target = page.book.labels[address].page
-    cut, link = text.rindex("]"), page.book.link(page.name, target)
+    labels, target = page.book.labels, page.resolve(address).removesuffix(".md")
+    if not (label := labels.get(target) or labels.get(address)):
+        raise error(line, f"the link leads to {address!r}, and there is no such page or label")
+    cut, link = text.rindex("]"), page.book.link(page.name, label.page)
     if link:
         yield Edit(start + cut, start + len(text), f"]({link})")
     else:

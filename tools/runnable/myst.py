@@ -1,9 +1,11 @@
 """MyST as the book reads it: the same parser, which here remembers where everything stands."""
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 from markdown_it import MarkdownIt
@@ -27,7 +29,7 @@ class Directive:
 
     name: str
     argument: str
-    options: dict[str, str]
+    options: dict[str, Any]
     body: Passage
     place: Passage  # all of it
 
@@ -66,21 +68,24 @@ def directive(token: Token, passage: Passage) -> Directive | None:
     """The directive that a token of a passage is, or None if it is none."""
     if token.type not in FENCES or not (named := NAMED.match(token.info.strip())):
         return None
-    start, end = token.map
-    body, options = passage.part(start + 1, end - 1), {}
-    lines = body.lines
-    if lines[0].strip() == "---":
+    place = passage.part(*token.map)
+    if not place.lines[-1].strip().endswith(token.markup):
+        raise place.error(0, f"the directive {{{named['name']}}} is never closed")
+    inside = place.part(1, len(place.lines) - 1)
+    options, length = _options(inside)
+    body = inside.part(length, len(inside.lines))
+    return Directive(named["name"], named["argument"].strip(), options, body, place)
+
+
+def _options(inside: Passage) -> tuple[dict[str, Any], int]:
+    """What stands at a directive's beginning, as YAML or `:key: value`, and on how many lines."""
+    lines, options = inside.lines, {}
+    if lines[0].strip() == "---" and "---" in lines[1:]:
         length = lines[1:].index("---") + 2
-        options = yaml.safe_load("\n".join(lines[1 : length - 1])) or {}
-    else:
-        length = 0
-        while length < len(lines) and (found := OPTION.match(lines[length])):
-            options[found["key"]] = found["value"] or ""
-            length += 1
-    rest = body.part(length, len(lines))
-    return Directive(
-        named["name"], named["argument"].strip(), options, rest, passage.part(start, end)
-    )
+        return yaml.safe_load("\n".join(lines[1 : length - 1])) or {}, length
+    for found in itertools.takewhile(bool, map(OPTION.match, lines)):
+        options[found["key"]] = found["value"] or ""
+    return options, len(options)
 
 
 def walk(tokens: list[Token]) -> Iterator[Token]:
