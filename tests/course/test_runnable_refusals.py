@@ -81,7 +81,8 @@ def translated(root: Path, text: str, cells: int = 1) -> str:
         ("See {numref}`fig-lost`.\n", 0, "nothing in the book is labelled 'fig-lost'"),
         ("A {term}`spoke`.\n", 0, "the glossary has no entry 'spoke'"),
         ("As {cite:t}`nobody1900` say.\n", 0, "references.bib has no 'nobody1900'"),
-        ("See [it](03_three.md).\n", 0, "leads to '03_three.md'"),
+        ("See [it](03_three.md).\n", 0, "link '[it](03_three.md)' leads to no page"),
+        ("See [it][two].\n\n[two]: 02_two.md\n", 0, "write [words](page.md)"),
         ("![A long description](lost.png)\n", 0, "no picture 'lost.png'"),
         ("```{figure} a.png\nOne.\n```\n", 0, "{figure} has a number, so give it a name"),
         ("```{tip} Mind\nNever closed.\n", 0, "directive {tip} is never closed"),
@@ -151,6 +152,7 @@ def test_a_figure_has_its_number_and_its_caption(root):
     )
     text = translated(root, f"{figure}\nSee {{numref}}`fig-a`, {{numref}}`figure %s <fig-a>`.\n")
     assert "![A long description](data:image/png;base64,iVBOR" in text
+    assert "![Of $a$](data:image/png;base64," in translated(root, "![Of $a$](a.png)\n")
     assert '\n\n**Fig. 1.1.** Of [spike](glossary.ipynb#spike "An event.")s.' in text
     assert text.endswith("See Fig. 1.1, figure 1.1.")
 

@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-from runnable.inline import Page, data_address, inline_edits
+from runnable.inline import Page, inline_edits
 from runnable.myst import FENCES, Directive, directive
 from runnable.passage import Edit, Passage
 
@@ -85,10 +85,9 @@ def _box(found: Directive, page: Page) -> str:
 def _picture(found: Directive, page: Page) -> str:
     """A picture and, below it, the caption that a figure has."""
     try:
-        address = data_address(page.picture(found.argument))
-    except OSError:
-        raise found.place.error(0, f"there is no picture {found.argument!r}") from None
-    picture = f"![{found.options.get('alt', '')}]({address})"
+        picture = f"![{found.options.get('alt', '')}]({page.embedded(found.argument)})"
+    except LookupError as wrong:
+        raise found.place.error(0, wrong.args[0]) from None
     if found.name == "image":
         return picture
     return f"{picture}\n\n{caption(found.options.get('name', ''), found.body, page)}"

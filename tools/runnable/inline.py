@@ -1,6 +1,7 @@
 """What stands inside a line: roles become words, links lead to notebooks, formulas stay whole."""
 
 import base64
+import mimetypes
 import posixpath
 import re
 from collections.abc import Iterator
@@ -35,7 +36,15 @@ class Page:
 
     def picture(self, path: str) -> bytes:
         """A picture, given its path from the page."""
-        return (self.book.root / self.resolve(path)).read_bytes()
+        try:
+            return (self.book.root / self.resolve(path)).read_bytes()
+        except OSError:
+            raise LookupError(f"there is no picture {path!r}") from None
+
+    def embedded(self, path: str) -> str:
+        """An address that holds a picture, since Colab shows no attachments."""
+        kind, _ = mimetypes.guess_type(path)
+        return f"data:{kind};base64,{base64.b64encode(self.picture(path)).decode()}"
 
     def resolve(self, path: str) -> str:
         """From the page's folder to the book's."""
@@ -46,7 +55,7 @@ def inline_edits(token: Token, passage: Passage, page: Page, starts: dict[int, i
     """What must change in one run of text; `starts` says where to look for it in each line."""
     offsets = _offsets(token, passage, starts)
     edits = []
-    for child in walk(token.children or []):
+    for child in token.children or []:
         for start, end, text in _edits(child, token, passage, page):
             if None in (offsets[start], offsets[end]):
                 raise passage.error(
@@ -74,49 +83,45 @@ def _edits(child: Token, token: Token, passage: Passage, page: Page) -> Iterator
     """Changes for one token, in characters of the text that it is in."""
     start, end = child.meta.get("span", (0, 0))
     text = token.content[start:end]
-    line = token.map[0] + token.content.count("\n", 0, start)
+    try:
+        for edit in _changes(child, text, page):
+            yield Edit(start + edit.start, start + edit.end, edit.text)
+    except LookupError as wrong:
+        line = token.map[0] + token.content.count("\n", 0, start)
+        raise passage.error(line, wrong.args[0]) from None
+
+
+def _changes(child: Token, text: str, page: Page) -> Iterator[Edit]:
+    """Changes for one token, in characters of its own text."""
     if child.type == "myst_role":
-        try:
-            yield Edit(start, end, role(child.meta["name"], child.content, page))
-        except LookupError as wrong:
-            raise passage.error(line, wrong.args[0]) from None
+        yield Edit(0, len(text), role(child.meta["name"], child.content, page))
     elif child.type in MATH:
-        yield Edit(start, end, " ".join(text.split("\n")))
+        yield Edit(0, len(text), " ".join(text.split("\n")))
     elif child.type == "image":
-        cut = text.rindex("](")
-        yield Edit(start + cut, end, f"]({_embedded(child.attrGet('src'), passage, line, page)})")
+        yield Edit(text.rindex("]("), len(text), f"]({page.embedded(child.attrGet('src'))})")
     elif child.type == "link_open":
         if child.markup not in ("linkify", "autolink"):
-            yield from _link_edits(child.attrGet("href"), start, text, passage.error, line, page)
+            yield from _link(child.attrGet("href"), text, page)
     elif child.type not in PLAIN:
-        raise passage.error(line, f"{child.type} is not translated; write plain Markdown instead")
+        raise LookupError(f"{child.type} is not translated; write plain Markdown instead")
 
 
-def _embedded(path: str, passage: Passage, line: int, page: Page) -> str:
-    try:
-        return data_address(page.picture(path))
-    except OSError:
-        raise passage.error(line, f"there is no picture {path!r}") from None
-
-
-def data_address(picture: bytes) -> str:
-    """A PNG as an address that holds it; Colab shows no attachments."""
-    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-
-
-def _link_edits(address, start, text, error, line, page: Page) -> Iterator[Edit]:
+def _link(address: str, text: str, page: Page) -> Iterator[Edit]:
     """Lead to a notebook or to the published book; keep the words alone where neither is."""
     if urlsplit(address).scheme:
         return
     labels, target = page.book.labels, page.resolve(address).removesuffix(".md")
-    if not (label := labels.get(target) or labels.get(address)):
-        raise error(line, f"the link leads to {address!r}, and there is no such page or label")
-    cut, link = text.rindex("]"), page.book.link(page.name, label.page)
+    label = labels.get(target) or labels.get(address)
+    if label is None or "](" not in text:
+        raise LookupError(
+            f"the link {text!r} leads to no page and no label of the book; write [words](page.md)"
+        )
+    cut, link = text.rindex("]("), page.book.link(page.name, label.page)
     if link:
-        yield Edit(start + cut, start + len(text), f"]({link})")
+        yield Edit(cut, len(text), f"]({link})")
     else:
-        yield Edit(start, start + 1, "")
-        yield Edit(start + cut, start + len(text), "")
+        yield Edit(0, 1, "")
+        yield Edit(cut, len(text), "")
 
 
 def role(name: str, content: str, page: Page) -> str:
