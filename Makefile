@@ -50,6 +50,7 @@ test-chapters: .venv/ready  ## run the notebooks again (CHAPTERS="some of them")
 test-book: book  ## build the book and try its pages in a browser
 	$(PYTEST) tests/book
 
+# without the buttons of nbgrader, which are the teacher's
 lab: .venv/ready  ## open the chapters in JupyterLab
 	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(BIN)/jupyter lab notebooks
 

@@ -24,7 +24,9 @@ def set_up(needed, package, address, python=(3, 11)):
         return [name for name in needed if importlib.util.find_spec(name) is None]
 
     if "google.colab" in sys.modules:  # it shows no live lab otherwise
-        sys.modules["google.colab"].output.enable_custom_widget_manager()
+        from google.colab import output
+
+        output.enable_custom_widget_manager()
     if sys.version_info < python:
         here, least = ("{}.{}".format(*version) for version in (sys.version_info, python))
         print(f"This kernel runs Python {here}, and the course needs {least} or newer.")
@@ -36,9 +38,9 @@ def set_up(needed, package, address, python=(3, 11)):
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--retries=1", source]
         said = subprocess.run(command, capture_output=True, text=True) if clone or address else None
         if missing():
-            print(*(said.stderr.splitlines()[-1:] if said else []))
-            print("That did not work. With a network, run this cell again. Without one, run")
-            print("`python -m pip install .` in the course's folder, in this kernel's environment.")
+            print(*(said.stderr.splitlines()[-1:] if said else ["There is no address to ask."]))
+            print("That did not work. With a network, run this cell again. Without one, choose")
+            print("a kernel in whose environment the course is installed, as that of `make lab`.")
         else:
             print("Done.")
 
