@@ -15,6 +15,7 @@ import jupytext
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from jupytext.config import find_jupytext_configuration_file
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = "3.11"
@@ -89,6 +90,15 @@ def test_make_lab_opens_the_notebooks_for_readers():
     command = ["make", "--dry-run", "--assume-old=.venv/ready", "lab"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.endswith(" .venv/bin/jupyter lab notebooks\n")
+
+
+def test_saving_pairs_the_chapters_alone_with_a_text():
+    def found(folder: str) -> str | None:
+        return find_jupytext_configuration_file(str(ROOT / folder), search_parent_dirs=True)
+
+    assert found("chapters") == str(ROOT / "chapters" / "jupytext.toml")
+    assert found("notebooks") != found("chapters")
+    assert not (found("notebooks") or "").startswith(str(ROOT))
 
 
 def test_make_lab_shows_readers_no_buttons_of_nbgrader():
