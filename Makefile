@@ -50,11 +50,13 @@ test-chapters: .venv/ready  ## run the notebooks again (CHAPTERS="some of them")
 test-book: book  ## build the book and try its pages in a browser
 	$(PYTEST) tests/book
 
+# without the buttons of nbgrader, which are the teacher's
 lab: .venv/ready  ## open the chapters in JupyterLab
-	$(BIN)/jupyter lab chapters
+	JUPYTER_CONFIG_PATH="$(CURDIR)/tools/lab$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" $(BIN)/jupyter lab notebooks
 
-notebooks: .venv/ready  ## execute chapters/*.md into their .ipynb pairs
+notebooks: .venv/ready  ## execute chapters/*.md into their pairs, and write notebooks/
 	$(BIN)/python tools/make_notebooks.py
+	$(BIN)/python tools/make_runnable.py
 
 weights: .venv/ready  ## train the weights that ship with the course
 	$(BIN)/python tools/make_weights.py

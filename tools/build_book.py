@@ -39,17 +39,23 @@ def executions(build: Path = BUILD) -> Path:
     return cache
 
 
+def repository(config: dict[str, Any]) -> str:
+    """The repository's address as it is written in links, or nothing if there is none."""
+    url = config["repository"]["url"].rstrip("/").removesuffix(".git")
+    if url and not re.fullmatch(r"https://[\w.-]+(/[\w.-]+){2,}", url):
+        sys.exit(f"_config.yml: repository.url is {url!r}; write https://github.com/OWNER/NAME")
+    return url
+
+
 def with_buttons(config: dict[str, Any]) -> dict[str, Any]:
     """The configuration with links to repository, Binder and Colab, if it has an address.
 
     The theme lets them open the .ipynb beside a page's .md, so each chapter needs its pair.
     """
     config = deepcopy(config)
-    url = config["repository"]["url"].rstrip("/").removesuffix(".git")
+    url = repository(config)
     if not url:
         return config
-    if not re.fullmatch(r"https://[\w.-]+(/[\w.-]+){2,}", url):
-        sys.exit(f"_config.yml: repository.url is {url!r}; write https://github.com/OWNER/NAME")
     config["repository"]["url"] = url
     config["html"]["use_repository_button"] = True
     config["launch_buttons"] |= {"notebook_interface": "jupyterlab", "binderhub_url": BINDER}

@@ -1,8 +1,8 @@
 """Build the book for a class, without the solutions of its exercises, in dist/book-student.
 
 The solutions are taken out of a copy of the sources, so they are in no page, no source
-that a page links to, and no notebook. `html/` is the book, `chapters/` its chapters as
-text and as executed notebooks. The folded answers under "Check yourself" stay, as they
+that a page links to, and no notebook. `html/` is the book, `notebooks/` its chapters as
+notebooks to run. The folded answers under "Check yourself" stay, as they
 are questions to oneself. There are no buttons to the repository: the solutions are there.
 
 The folder appears whole, and only when no line of a solution was found in it.
@@ -12,6 +12,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ import nbformat
 import yaml
 from make_notebooks import make_reproducible
 from nbformat import NotebookNode
+from runnable.book import Book
+from runnable.notebook import of_chapter, of_glossary
 from without_solutions import Chapter, SolutionError, dangling, find_leaks, secrets, take_apart
 
 ROOT = build_book.ROOT
@@ -68,16 +71,18 @@ def configuration(folder: Path, cache: Path | None) -> dict[str, Any]:
 
 
 def gather(work: Path, folder: Path) -> None:
-    """Put pages, chapters and notebooks of a finished build into a new folder."""
+    """Put pages and notebooks of a finished build into a new folder."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(work / "_build" / "html", folder / "html")
-    (folder / "chapters").mkdir()
-    for source in sorted(work.glob("chapters/*.md")):
-        shutil.copy(source, folder / "chapters")
-        run = nbformat.read(
-            work / "_build" / "jupyter_execute" / "chapters" / f"{source.stem}.ipynb", as_version=4
-        )
-        nbformat.write(executed(source, run), folder / "chapters" / f"{source.stem}.ipynb")
+    (folder / "notebooks").mkdir()
+    runs = work / "_build" / "jupyter_execute"
+    book = replace(Book.read(work), repository="")  # where the solutions are
+    for name in book.numbers:
+        run = nbformat.read(runs / f"{name}.ipynb", as_version=4)
+        made = of_chapter(book, name, executed(work / f"{name}.md", run))
+        nbformat.write(made, folder / "notebooks" / f"{Path(name).name}.ipynb")
+    nbformat.write(of_glossary(book), folder / "notebooks" / "glossary.ipynb")
+    shutil.copytree(folder / "notebooks", folder / "html" / "notebooks", dirs_exist_ok=True)
 
 
 def executed(source: Path, run: NotebookNode) -> NotebookNode:
@@ -116,6 +121,7 @@ def build(target: Path, execute: bool = True) -> None:
         work = Path(name)
         copy_sources(work)
         chapters = strip_chapters(work)
+        (work / "notebooks").mkdir()  # a page then offers its notebook, which is made last
         cache = build_book.executions() if execute else None
         if cache:
             digests.fill(cache, work)

@@ -8,9 +8,10 @@ import re
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from browser import HTML, listed_pages
+from browser import HTML, ROOT, listed_pages
 from bs4 import BeautifulSoup
 from grading.leaks import all_masters, find_leaks
+from runnable.book import Book
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,34 @@ def test_no_markup_is_left_over(pages):
         )
         leftover = re.search(r"\{(numref|ref|term|cite:?\w*|doc|eq|admonition)\}|```|:::", text)
         assert not leftover, f"{name}: {leftover and leftover[0]} is shown as text"
+
+
+def test_notebooks_number_figures_equations_and_exercises_as_the_book_does(pages):
+    book = Book.read(ROOT)
+    for name in book.numbers:
+        numbered = {
+            label: place.words
+            for label, place in book.labels.items()
+            if place.page == name and re.match(r"Fig\. \d|Exercise \d|\(\d", place.words)
+        }
+        assert len(numbered) >= 6
+        assert numbered == _numbers(pages[name]), name
+
+
+def _numbers(page: BeautifulSoup) -> dict[str, str]:
+    """What a page calls its figures, exercises and equations, by their names."""
+    kinds = {
+        "figure[id] .caption-number": r"Fig\. [\d.]+",
+        "div.exercise[id] .admonition-title": r"Exercise [\d.]+",
+        "div.math[id] .eqno": r"\([\d.]+\)",
+    }
+    return {
+        words.find_parent(id=True)["id"].removeprefix("equation-"): re.match(
+            pattern, words.get_text()
+        )[0]
+        for selector, pattern in kinds.items()
+        for words in page.article.select(selector)
+    }
 
 
 def test_no_slider_is_shown_that_cannot_move(pages):

@@ -15,6 +15,7 @@ import jupytext
 import pytest
 import yaml
 from bs4 import BeautifulSoup
+from jupytext.config import find_jupytext_configuration_file
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = "3.11"
@@ -78,8 +79,34 @@ def test_the_container_sets_up_the_course_and_can_grade():
     assert "bubblewrap" in settings["onCreateCommand"]
     assert "--security-opt=seccomp=unconfined" in settings["runArgs"]
     assert settings["forwardPorts"] == [8888]
+    (opened,) = settings["customizations"]["codespaces"]["openFiles"]
+    assert (ROOT / opened).is_file()
+    assert opened.startswith("notebooks/01")
     extensions = settings["customizations"]["vscode"]["extensions"]
     assert {"ms-python.python", "ms-toolsai.jupyter"} <= set(extensions)
+
+
+def test_make_lab_opens_the_notebooks_for_readers():
+    command = ["make", "--dry-run", "--assume-old=.venv/ready", "lab"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.endswith(" .venv/bin/jupyter lab notebooks\n")
+
+
+def test_saving_pairs_the_chapters_alone_with_a_text():
+    def found(folder: str) -> str | None:
+        return find_jupytext_configuration_file(str(ROOT / folder), search_parent_dirs=True)
+
+    assert found("chapters") == str(ROOT / "chapters" / "jupytext.toml")
+    assert found("notebooks") != found("chapters")
+    assert not (found("notebooks") or "").startswith(str(ROOT))
+
+
+def test_make_lab_shows_readers_no_buttons_of_nbgrader():
+    environment = os.environ | {"JUPYTER_CONFIG_PATH": str(ROOT / "tools" / "lab")}
+    command = [Path(sys.executable).with_name("jupyter"), "labextension", "list"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    (line,) = re.findall(r".*@jupyter/nbgrader v.*", run.stdout + run.stderr)
+    assert "disabled" in line
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
@@ -200,6 +227,8 @@ def small_book(folder: Path, url: str) -> BeautifulSoup:
     (folder / "chapters").mkdir()
     (folder / "chapters" / "one.md").write_text(f"{header}\n# One\n\n```{{code-cell}}\n1\n```\n")
     (folder / "chapters" / "one.ipynb").write_text("{}")
+    (folder / "notebooks").mkdir()
+    (folder / "notebooks" / "one.ipynb").write_text("for readers")
     (folder / "index.md").write_text("# Book\n")
     (folder / "references.bib").write_text("")
     for name in ("_ext", "_static"):
@@ -218,15 +247,26 @@ def test_a_book_without_an_address_has_no_buttons(tmp_path):
     page = small_book(tmp_path, "")
     assert not page.find_all(class_=re.compile("launch-buttons|source-repository"))
     assert not page.find_all("a", href=re.compile("mybinder|colab|github.com"))
+    check_download(page, tmp_path)
+
+
+def check_download(page: BeautifulSoup, folder: Path) -> None:
+    """The button gives the notebook for readers, not the source or the pair."""
+    (button,) = page.find_all(class_="btn-download-source-button")
+    assert button["href"] == "../notebooks/one.ipynb"
+    assert ".ipynb" in button.get_text()
+    assert (folder / "_build/html/notebooks/one.ipynb").read_text() == "for readers"
+    assert not page.find_all("a", href=re.compile("_sources/"))
 
 
 @pytest.mark.slow
 def test_a_book_with_an_address_has_all_buttons_and_they_open_the_notebook(tmp_path):
     page = small_book(tmp_path, GITHUB)
     links = {a["href"] for a in page.find_all("a", href=True) if "spikes" in a["href"]}
-    notebook = "main?urlpath=lab/tree/chapters/one.ipynb"
+    check_download(page, tmp_path)
+    notebook = "main?urlpath=lab/tree/notebooks/one.ipynb"
     assert links == {
         GITHUB,
         f"https://mybinder.org/v2/gh/someone/spikes/{notebook}",
-        "https://colab.research.google.com/github/someone/spikes/blob/main/chapters/one.ipynb",
+        "https://colab.research.google.com/github/someone/spikes/blob/main/notebooks/one.ipynb",
     }

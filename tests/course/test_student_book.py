@@ -235,11 +235,16 @@ def test_the_built_book_has_no_solution_and_no_way_to_the_repository(book):
 
 
 @pytest.mark.slow
-def test_chapters_come_as_text_and_as_notebooks_that_agree(book):
-    names = sorted(path.name for path in (book / "chapters").iterdir())
-    assert names == sorted(f"{p.stem}{end}" for p in CHAPTERS for end in (".md", ".ipynb"))
+def test_chapters_come_as_notebooks_to_run_with_every_exercise(book):
+    names = {path.name for path in (book / "notebooks").iterdir()}
+    assert names == {*(f"{path.stem}.ipynb" for path in CHAPTERS), "glossary.ipynb"}
     for path in CHAPTERS:
-        source = jupytext.read(book / "chapters" / path.name)
-        pair = nbformat.read(book / "chapters" / f"{path.stem}.ipynb", as_version=4)
-        nbformat.validate(pair)
-        assert [c.source.strip() for c in source.cells] == [c.source.strip() for c in pair.cells]
+        notebook = nbformat.read(book / "notebooks" / f"{path.stem}.ipynb", as_version=4)
+        nbformat.validate(notebook)
+        text = "\n".join(cell.source for cell in notebook.cells)
+        assert text.count("# your turn") == path.read_text().count("{exercise-start}")
+        assert "<b>Solution</b>" not in text
+        assert "{" + "numref}" not in text
+        page = (book / "html" / "chapters" / f"{path.stem}.html").read_text()
+        assert f'href="../notebooks/{path.stem}.ipynb"' in page
+        assert (book / "html" / "notebooks" / f"{path.stem}.ipynb").is_file()
