@@ -99,6 +99,7 @@ def to_nir(snn: SpikingNetwork, *, integrator: bool = True, gain: float = 1.0) -
         raise NIRError("NIR cannot express this network:", draft.faults)
     _add_output(draft, snn, shapes)
     facts = {"snnlib_format": FORMAT, "readout": snn.readout, "gain": snn.gain, "dt": 1.0}
+    facts |= {"clipped": True} if snn.clipped else {}
     graph = ir.NIRGraph(draft.nodes, draft.edges, metadata=facts)
     from_nir(graph)  # so that nothing is written that could not be read
     return graph

@@ -90,13 +90,13 @@ def from_nir(graph: "nir.NIRGraph", *, dt: float = 1.0) -> SpikingNetwork:
             refuse([f"node {fault}."])
     places = [int(unit.node.metadata.get("position", i)) for i, unit in enumerate(units)]
     in_place = sorted(zip(places, layers, strict=True), key=lambda pair: pair[0])
-    gain = graph.metadata.get("gain", 1.0)
-    return _network([layer for _, layer in in_place], shapes[start], gain)
+    return _network([layer for _, layer in in_place], shapes[start], graph.metadata)
 
 
-def _network(layers: list[SpikingLayer], shape: torch.Size, gain: object) -> SpikingNetwork:
+def _network(layers: list[SpikingLayer], shape: torch.Size, facts: dict) -> SpikingNetwork:
     try:
-        return SpikingNetwork(layers, tuple(shape), float(gain))
+        gain, clipped = float(facts.get("gain", 1.0)), bool(facts.get("clipped", False))
+        return SpikingNetwork(layers, tuple(shape), gain, clipped)
     except (ValueError, TypeError) as error:  # such as positions that contradict the edges
         refuse([str(error)])
         raise

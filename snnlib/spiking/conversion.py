@@ -157,7 +157,9 @@ def convert(
         layers.append(_layer(stage, balance, neurons, activation.shape[1:]))
     if readout == "potential":
         layers[-1].neuron = Integrator()
-    return SpikingNetwork(layers, input_shape).to(next(cnn.parameters()).device)
+    clipped = any(stage.ceiling is not None for stage in graph.stages)
+    network = SpikingNetwork(layers, input_shape, clipped=clipped)
+    return network.to(next(cnn.parameters()).device)
 
 
 def _check_options(reset, initial_potential, pooling, readout, exact_steps) -> None:

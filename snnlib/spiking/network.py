@@ -62,6 +62,9 @@ class SpikingNetwork(nn.Module):
         (C, H, W) of one image.
     gain : float
         For an input how many times as large as the image the biases are, see ``at_gain``.
+    clipped : bool
+        Whether some ReLU of the CNN has a ceiling (ReLU6): a rate of one spike a step stands
+        for it, but only if the input is as bright as the image.
 
     Raises
     ------
@@ -71,14 +74,18 @@ class SpikingNetwork(nn.Module):
     """
 
     def __init__(
-        self, layers: list[SpikingLayer], input_shape: tuple[int, int, int], gain: float = 1.0
+        self,
+        layers: list[SpikingLayer],
+        input_shape: tuple[int, int, int],
+        gain: float = 1.0,
+        clipped: bool = False,
     ) -> None:
         super().__init__()
         _check_gain(gain)
         _connect(layers)
         self.layers = nn.ModuleList(layers)
         self.layers[-1].neuron.wide = True
-        self.input_shape, self.gain = tuple(input_shape), gain
+        self.input_shape, self.gain, self.clipped = tuple(input_shape), gain, clipped
         self._steps_left: int | None = None  # before potentials could be inexact
 
     @property
@@ -178,11 +185,11 @@ class SpikingNetwork(nn.Module):
         Raises
         ------
         ValueError
-            For a network with biases and an encoder that does not say its gain; as
+            For a network with biases or ceilings and an encoder that does not say its gain; as
             ``at_gain``; and for inputs too large for exact sums.
         """
         biased = any(layer.bias is not None for layer in self.layers)
-        network = self.at_gain(gain_of(encoder)) if biased else self
+        network = self.at_gain(gain_of(encoder)) if biased or self.clipped else self
         span = tuple(map(float, span_of(encoder)))
         if span != PIXELS:
             network = network._copy()
@@ -212,9 +219,16 @@ class SpikingNetwork(nn.Module):
         Raises
         ------
         ValueError
-            For another gain, and if the grid is too coarse for so small biases.
+            For another gain, if the grid is too coarse for so small biases, and for a gain
+            other than 1 of a network that is ``clipped``.
         """
         _check_gain(gain)
+        if self.clipped and gain != 1:
+            raise ValueError(
+                f"gain is {gain:.4g}, but the CNN has a ReLU with a ceiling, for which one spike a "
+                "step stands: it would not be reached by a darker image. Give an encoder of gain "
+                "1: ConstantEncoder() or PoissonEncoder(1.0)."
+            )
         if gain == self.gain or all(layer.bias is None for layer in self.layers):
             return self
         network = self._copy()
@@ -383,7 +397,7 @@ class SpikingNetwork(nn.Module):
         ----------
         path : str or Path
         """
-        write_layers(path, self.layers, self.input_shape, self.gain)
+        write_layers(path, self.layers, self.input_shape, self.gain, self.clipped)
 
     @staticmethod
     def load(path: str | Path) -> "SpikingNetwork":

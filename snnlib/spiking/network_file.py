@@ -31,6 +31,7 @@ def write_layers(
     layers: Sequence[SpikingLayer],
     input_shape: tuple[int, int, int],
     gain: float = 1.0,
+    clipped: bool = False,
 ) -> None:
     """Write a network's layers to one safetensors file.
 
@@ -41,17 +42,21 @@ def write_layers(
     input_shape : tuple of int
         (C, H, W) of one image.
     gain : float
-        Of the network, left out of the file if it is 1.
+    clipped : bool
+        Of the network; left out of the file if they are 1 and False.
     """
     tensors = {}
     for i, layer in enumerate(layers):
         tensors |= _tensors_of(layer, f"{i}.")
     facts = {"input_shape": input_shape, "layers": [_facts_of(layer) for layer in layers]}
     facts |= {} if gain == 1 else {"gain": gain}
+    facts |= {"clipped": True} if clipped else {}
     save_tensors(path, tensors, facts)
 
 
-def read_layers(path: str | Path) -> tuple[list[SpikingLayer], tuple[int, int, int], float]:
+def read_layers(
+    path: str | Path,
+) -> tuple[list[SpikingLayer], tuple[int, int, int], float, bool]:
     """Read what ``write_layers`` wrote.
 
     Parameters
@@ -63,6 +68,7 @@ def read_layers(path: str | Path) -> tuple[list[SpikingLayer], tuple[int, int, i
     layers : list of SpikingLayer
     input_shape : tuple of int
     gain : float
+    clipped : bool
 
     Raises
     ------
@@ -75,7 +81,8 @@ def read_layers(path: str | Path) -> tuple[list[SpikingLayer], tuple[int, int, i
     if "layers" not in facts:
         raise StorageError(f"{path} holds no spiking network; write one with snn.save(path).")
     layers = [_build(facts_of, i, tensors) for i, facts_of in enumerate(facts["layers"])]
-    return layers, tuple(facts["input_shape"]), facts.get("gain", 1.0)
+    more = facts.get("gain", 1.0), facts.get("clipped", False)
+    return layers, tuple(facts["input_shape"]), *more
 
 
 def kind_of(op: nn.Module) -> str:

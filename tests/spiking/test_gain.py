@@ -334,3 +334,21 @@ def test_an_input_outside_of_what_an_encoder_says_is_refused():
     bright.span = (0.0, 2.0)
     snn = convert(brightness_cnn(), thresholds=2.0, input_shape=(1, 4, 4))
     assert simulate(snn, GREY, steps=100, encoder=bright).accuracy[-1] == 1
+
+
+def test_a_ceiling_needs_an_image_at_full_brightness(tmp_path):
+    """One spike a step stands for the ceiling, which a darker image would not reach."""
+    torch.manual_seed(0)
+    cnn = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(144, 2)).eval()
+    images = torch.rand(20, 1, 8, 8)
+    with torch.no_grad():
+        cnn[0].weight *= 20
+        data = Digits(images, cnn(images).argmax(1), ("a", "b"))
+    scales = activation_scales(cnn, images)
+    snn = convert(cnn, thresholds=scales, input_shape=(1, 8, 8))
+    snn.save(tmp_path / "clipped.safetensors")
+    for network in (snn, SpikingNetwork.load(tmp_path / "clipped.safetensors")):
+        with pytest.raises(ValueError, match=r"ReLU with a ceiling.*PoissonEncoder\(1.0\)"):
+            simulate(network, data, encoder=PoissonEncoder(0.4))
+        for encoder in (ConstantEncoder(), PoissonEncoder(1.0)):
+            assert simulate(network, data, steps=400, encoder=encoder).accuracy[-1] == 1.0
