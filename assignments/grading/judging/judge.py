@@ -30,7 +30,6 @@ The grader speaks to this process through its stdin and stdout, a line of JSON e
 import copy
 import json
 import os
-import re
 import secrets
 import signal
 import socket
@@ -87,9 +86,7 @@ class Judge:
         signal.setitimer(signal.ITIMER_REAL, order["seconds"] + GRACE)
         try:
             with listening, listening.accept()[0] as connection:
-                words = set(re.findall(r"\w+", order["test"]))
-                student = Student(connection, deadline, words)
-                return self._judge(student, order)
+                return self._judge(Student(connection, deadline, order["test"]), order)
         except (TestTimeoutError, OSError) as error:
             return f"{type(error).__name__}: no answer in time"
         finally:

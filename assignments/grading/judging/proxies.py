@@ -6,6 +6,7 @@ and returns a value that this process built itself.
 """
 
 import builtins
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,13 +37,13 @@ class Student:
         What the student's side connected to.
     deadline
         When the test must be over [seconds of `time.monotonic`].
-    words
-        All words of the test: a library's object arrives only where its class is named.
+    test
+        Its source: a library's object arrives only where its class is named.
     """
 
-    def __init__(self, connection: socket.socket, deadline: float, words: set[str]) -> None:
-        self._line, self.words = Line(connection, deadline), words
-        self._around = Surroundings()
+    def __init__(self, connection: socket.socket, deadline: float, test: str) -> None:
+        self._line, self.words = Line(connection, deadline), set(re.findall(r"\w+", test))
+        self._around = Surroundings(secret=test)  # which no student's process ever sees
         self._lent: list[Callable] = []
         self.released: list[int] = []
         self.figures: dict[int, object] = {}
