@@ -47,27 +47,44 @@ def test_what_a_test_draws_is_not_what_the_student_wants(court, library):
     )
 
 
-# -- attributes that hide methods --------------------------------------------------------
+# -- objects that say yes to everything --------------------------------------------------
 
 ALWAYS_ONE = nn.Sequential(nn.Flatten(0), nn.Threshold(float("inf"), 1.0))
 
 
-def equal_to_everything() -> nn.Module:
-    """A network whose ``equal`` is a network that says 1."""
+def holding(place: str, name: str) -> nn.Module:
+    """A layer that holds a network that says 1, where none belongs."""
     made = nn.Identity()
-    vars(made)["equal"] = ALWAYS_ONE
+    inside = vars(made)[place] if place else vars(made)
+    inside[name] = ALWAYS_ONE
     return made
 
 
-def test_no_object_arrives_that_equals_everything(court):
-    source = "assert f().equal(torch.zeros(1)), 'not an nn.Identity'"
-    assert court.judge(source, f=equal_to_everything) != ""
+ODD = [
+    ("", "equal"), ("", "_compiled_call_impl"), ("_parameters", "equal"), ("_buffers", "equal"),
+    ("_modules", "equal"), ("_modules", "__torch_function__"), ("_forward_hooks", "equal"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["forward", "_call_impl", "__deepcopy__"])
+@pytest.mark.parametrize(("place", "name"), ODD)
+def test_no_object_arrives_that_equals_everything(court, place, name):
+    source = "try:\n    f()\nexcept TypeError:\n    pass  # as no nn.Identity"
+    assert "NotPlainError: a Identity with" in court.judge(source, f=lambda: holding(place, name))
+
+
+@pytest.mark.parametrize("name", ["forward", "_call_impl", "__deepcopy__", "parameters"])
 def test_no_network_of_the_judge_gets_another_method(court, name):
     def f(network):
         vars(network)[name] = nn.Identity()
 
-    source = f"network = nn.Flatten()\nf(network)\nassert {name!r} in vars(network)"
-    assert court.judge(source, f=f) != ""
+    source = "try:\n    f(nn.Flatten())\nexcept TypeError:\n    pass"
+    assert f"a Flatten with a '{name}' of its own" in court.judge(source, f=f)
+
+
+@pytest.mark.parametrize("place", ["_parameters", "_buffers", "_forward_hooks"])
+def test_no_network_of_the_judge_gets_a_layer_for_a_weight(court, place):
+    def f(network):
+        vars(network)[place]["weight"] = ALWAYS_ONE
+
+    source = "try:\n    f(nn.Linear(1, 1))\nexcept TypeError:\n    pass"
+    assert f"a Linear with something odd in '{place}'" in court.judge(source, f=f)

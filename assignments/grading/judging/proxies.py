@@ -13,8 +13,10 @@ from contextlib import suppress
 from types import FunctionType
 
 import torch
+from torch import nn
 
 from .arguments import LIBRARY, Opaque, pack, parts, put
+from .networks import refuse_misplaced, refuse_odd_network
 from .surroundings import Surroundings, open_figures
 from .wire import Line, NotPlainError, Reader
 
@@ -86,6 +88,9 @@ class Student:
             reader = _ResultReader(self, buffers, known, remote)
             for place, state in _checked(reply.get("changes"), list):
                 put(known[place], state, reader)
+            for part in known:
+                if isinstance(part, nn.Module):
+                    refuse_misplaced(part)
             self._around.take(_checked(reader.read(reply.get("around")), dict))
             if reply.get("parts") != len(known):
                 raise NotPlainError("arguments that are numbered otherwise")
@@ -181,6 +186,7 @@ class _ResultReader(Reader):
         self._inside = outside
         made = LIBRARY[name].__new__(LIBRARY[name])
         vars(made).update({k: v for k, v in pairs.items() if not isinstance(v, Opaque)})
+        refuse_odd_network(made)
         return made
 
     def _view(self, content: object) -> torch.Tensor:
