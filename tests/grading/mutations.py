@@ -428,6 +428,16 @@ for number in range(30_000):
     return _solved_with(master, code)
 
 
+def one_message_in_many_outputs(master, rng, attack):
+    """Few and short messages, of which the last makes all outputs long."""
+    code = """
+from IPython.display import display, update_display
+for number in range(150):
+    display("a", display_id="x")
+update_display("y" * 1_200_000, display_id="x")"""
+    return _solved_with(master, code)
+
+
 def huge_figure(master, rng, attack):
     code = """
 import base64, os
@@ -518,7 +528,8 @@ HONEST = [
     right, untouched, wrong_in_one_task, off_by_one, exception, syntax_error, infinite_loop,
     memory_bomb, gigabyte_of_output, warning, tests_deleted, solved_below_the_stubs,
     cells_duplicated, tests_edited, labels_lost, labels_forged, renamed_file, active_answer,
-    active_outputs, many_small_messages, huge_figure, malformed_labels,
+    active_outputs, many_small_messages, one_message_in_many_outputs, huge_figure,
+    malformed_labels,
 ]  # fmt: skip
 HOSTILE = [
     broken_json, exits, fork_bomb, loop_that_ignores_interrupts, fills_the_disk, reads_masters,

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import zmq
 from grading.blank import student_version
-from grading.execute import LONGEST_MESSAGE, OVERHEAD, UNREAD, WAITING, ProbedExecute
+from grading.execute import LONGEST_MESSAGE, OVERHEAD, UNREAD, WAITING, JudgedExecute
 from grading.files import remove
 from grading.masters import read_master, to_nbgrader
 from grading.outputs import Inert
@@ -106,7 +106,7 @@ def take():
 
     def take(messages, cells: int = 1):
         notebook = new_notebook(cells=[new_code_cell("x") for _ in range(cells)])
-        execute = ProbedExecute()
+        execute = JudgedExecute()
         execute.nb, execute.printed = notebook, {}
         execute.reset_execution_trackers()
         execute.clear_before_next_output = False
@@ -137,6 +137,16 @@ def test_large_messages_of_many_cells_are_cut_off(take):
     assert len(take(sent, cells=100)[1]) == 10
 
 
+def test_what_changes_many_outputs_counts_in_each(take):
+    shown = message("display_data", data={}, metadata={}, transient={"display_id": "a"})
+    large = {"data": {"text/plain": "x" * MEBI}, "metadata": {}, "transient": {"display_id": "a"}}
+    sent = [*[shown] * 30, message("update_display_data", **large)]
+    outputs = take(sent)[1]
+    assert len(outputs) == 30
+    assert sum(len(json.dumps(output)) for output in outputs) < 4 * MEBI
+    assert take([shown, sent[-1]])[1][0].data["text/plain"] == "x" * MEBI
+
+
 def test_widgets_take_no_room(take):
     state = {"state": {"_model_module": "x", "value": "y" * MEBI}}
     sent = [message("comm_open", comm_id=f"{i}", data=state) for i in range(100)]
@@ -147,7 +157,7 @@ def test_widgets_take_no_room(take):
 
 def test_the_channels_take_short_messages_and_few():
     """The client has a context of its own: options of the manager's would not reach it."""
-    execute = ProbedExecute(kernel_name="python3")
+    execute = JudgedExecute(kernel_name="python3")
     client = execute.create_kernel_manager().client()
     socket = client.context.socket(zmq.SUB)
     waiting = socket.getsockopt(zmq.RCVHWM)
