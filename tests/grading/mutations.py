@@ -264,6 +264,18 @@ def fork_bomb(master, rng, attack):
     return _blank_with(master, code)
 
 
+def crowds_the_machine(master, rng, attack):
+    """Who is graded at the same time would wait for a core until their time is over."""
+    code = """
+import os, time
+for number in range(60):
+    if os.fork() == 0:
+        os.setsid()
+        while True: pass
+while True: time.sleep(1)"""
+    return _blank_with(master, code)
+
+
 def loop_that_ignores_interrupts(master, rng, attack):
     code = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
     return _blank_with(master, code)
@@ -532,7 +544,8 @@ HONEST = [
     malformed_labels,
 ]  # fmt: skip
 HOSTILE = [
-    broken_json, exits, fork_bomb, loop_that_ignores_interrupts, fills_the_disk, reads_masters,
+    broken_json, exits, fork_bomb, crowds_the_machine, loop_that_ignores_interrupts,
+    fills_the_disk, reads_masters,
     reads_other_submissions, calls_the_network, attacks_the_gradebook, writes_elsewhere,
     kills_its_parents, disables_asserts, swallows_errors, replaces_comparisons, many_cells,
     deep_json, nested_folders, flood_of_widgets, speaks_for_nbgrader,
