@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from court import Court
+from grading.referee import JudgeError
 from torch import nn
 
 GIVEN = """
@@ -88,3 +89,26 @@ def test_no_network_of_the_judge_gets_a_layer_for_a_weight(court, place):
 
     source = "try:\n    f(nn.Linear(1, 1))\nexcept TypeError:\n    pass"
     assert f"a Linear with something odd in '{place}'" in court.judge(source, f=f)
+
+
+# -- what stays in the judge -------------------------------------------------------------
+
+
+def test_a_given_cell_that_fails_for_what_a_test_left_runs_in_a_new_judge():
+    names = {"functions": ["f"], "classes": []}
+    script = [
+        {"name": "leaves", "test": "left = f()"} | names,
+        {"given": "assert 'left' not in globals(), 'no room'"},
+        {"name": "after", "test": "assert f() == 3"} | names,
+    ]
+    court = Court(script)
+    assert [court.ask(name, {"f": lambda: 3}) for name in ("leaves", "after")] == ["", ""]
+    court.close()
+
+
+def test_a_given_cell_that_fails_by_itself_blames_no_student():
+    step = {"name": "after", "test": "", "functions": [], "classes": []}
+    court = Court([{"given": "1 / 0"}, step])
+    with pytest.raises(JudgeError, match="a given cell failed: ZeroDivisionError"):
+        court.ask("after", {})
+    court.close()
