@@ -72,6 +72,7 @@ class Referee:
         Called when the student's side is over, so a judge that waits for it waits in vain.
         """
         with suppress(OSError), socket.socket(socket.AF_UNIX) as nobody:
+            nobody.setblocking(False)  # others may have filled the queue before it
             nobody.connect(self._socket)
         try:
             heard = self._hear(self._limits.cell_seconds + PATIENCE)

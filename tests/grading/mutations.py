@@ -268,7 +268,7 @@ def crowds_the_machine(master, rng, attack):
     """Who is graded at the same time would wait for a core until their time is over."""
     code = """
 import os, time
-for number in range(60):
+for number in range(20):
     if os.fork() == 0:
         os.setsid()
         while True: pass

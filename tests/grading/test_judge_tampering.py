@@ -1,9 +1,14 @@
 """What a student's process does to objects of the judge: no more than a test can forgive."""
 
+import socket
+from contextlib import ExitStack, suppress
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from court import Court
+from grading.judging.wire import Line
 from grading.referee import JudgeError
 from torch import nn
 
@@ -104,6 +109,39 @@ def test_a_given_cell_that_fails_for_what_a_test_left_runs_in_a_new_judge():
     court = Court(script)
     assert [court.ask(name, {"f": lambda: 3}) for name in ("leaves", "after")] == ["", ""]
     court.close()
+
+
+def fill_the_queue(kept: ExitStack, path: str) -> None:
+    """Be accepted, then wait in all the places that there are."""
+    sockets = (kept.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(100))
+    first = next(sockets)
+    first.connect(path)
+    line = Line(first)
+    line.receive()
+    with suppress(BlockingIOError):
+        for other in sockets:
+            other.setblocking(False)
+            other.connect(path)
+    line.send({"names": []})
+
+
+def test_nobody_waits_behind_connections_that_fill_the_queue(monkeypatch):
+    monkeypatch.setattr("grading.referee.PATIENCE", 4)
+    court = Court([{"given": "import signal"}], seconds=1)
+    deaf = "signal.setitimer(signal.ITIMER_REAL, 0)\nwhile True: pass"
+    with ExitStack() as kept:
+        assert "too long" in court.judge(deaf, partial(fill_the_queue, kept))
+    assert court.judge("assert f() == 3", f=lambda: 3) == ""
+    court.close()
+
+
+HUGE = ["x.expand(1 << 40)", "torch.ones(1 << 30, 0)", "torch.ones(0, 1 << 20, 1 << 20)"]
+
+
+@pytest.mark.parametrize("value", HUGE)
+def test_no_tensor_arrives_that_is_larger_than_what_was_sent(court, value):
+    error = court.judge("f(torch.ones(1)).sum()", f=eval(f"lambda x: {value}"))
+    assert error.startswith("NotPlainError: ")
 
 
 def test_a_given_cell_that_fails_by_itself_blames_no_student():

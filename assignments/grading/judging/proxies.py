@@ -6,6 +6,7 @@ and returns a value that this process built itself.
 """
 
 import builtins
+import math
 import re
 import socket
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from torch import nn
 from .arguments import LIBRARY, Opaque, pack, parts, put
 from .networks import refuse_misplaced, refuse_odd_network
 from .surroundings import Surroundings, open_figures
-from .wire import Line, NotPlainError, Reader
+from .wire import MOST_BYTES, Line, NotPlainError, Reader
 
 LONGEST_MESSAGE = 10_000
 NEVER_RAISED = (StopIteration, StopAsyncIteration)  # would end a test's loop as if it were done
@@ -196,6 +197,8 @@ class _ResultReader(Reader):
         if any(type(n) is not int or n < 0 for n in sides) or len(shape) != len(strides):
             raise NotPlainError("a view of nothing")
         last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+        if math.prod(shape) * part.itemsize > MOST_BYTES:
+            raise NotPlainError("a view that is too large")
         if 0 not in shape and last >= part.numel():
             raise NotPlainError("a view that looks beyond its tensor")
         if part.is_contiguous():
