@@ -24,6 +24,8 @@ The grader speaks to this process through its stdin and stdout, a line of JSON e
   attributes and results are plain values or functions, never an object to compare with.
 - A network of torch's own layers arrives where the test names its class. Its attributes
   are plain, yet it does what these attributes say, as it would for anybody.
+- A test sees that a function moved a global random generator, but what it draws itself
+  afterwards is never the student's choice (`surroundings`). It seeds again where that matters.
 - Tests that time a function, or that read a file it wrote, cannot be judged here.
 """
 
