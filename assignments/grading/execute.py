@@ -158,10 +158,15 @@ class JudgedExecute(Execute):
             return False  # widgets, and whatever else a kernel may say
         if msg["content"] == UNREAD:
             return False
-        size = OVERHEAD + len(str(msg["content"]))
+        size = (OVERHEAD + len(str(msg["content"]))) * (1 + self._places(msg["content"]))
         self.printed[cell_index] = self.printed.get(cell_index, 0) + size
         whole = sum(self.printed.values())
         return self.printed[cell_index] <= self.max_output and whole <= self.max_outputs
+
+    def _places(self, content: dict) -> int:
+        """The outputs so far that show this message too, each in a copy of its own."""
+        display_id = (content.get("transient") or {}).get("display_id")
+        return sum(map(len, self._display_id_map.get(display_id, {}).values()))
 
 
 def _ran_out_of_time(error: dict[str, str] | None) -> bool:

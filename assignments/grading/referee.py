@@ -25,7 +25,7 @@ class JudgeError(RuntimeError):
 
 
 class Referee:
-    """One judge for one submission; started at once, and anew when a test stops it.
+    """One judge for one submission; started at once, and anew when a test stops or spoils it.
 
     Parameters
     ----------
@@ -51,6 +51,13 @@ class Referee:
     def ready(self, name: str) -> str:
         """Have the judge expect the student's process for a test; return its socket."""
         place = next(n for n, step in enumerate(self._script) if step.get("name") == name)
+        try:
+            return self._ready(place)
+        except JudgeError:  # perhaps for what a student's values left there
+            self._start_anew(place)
+            return self._ready(place)
+
+    def _ready(self, place: int) -> str:
         self._run_given(place)
         for _ in range(self._waiting):
             self._expect_given()
@@ -65,17 +72,16 @@ class Referee:
         Called when the student's side is over, so a judge that waits for it waits in vain.
         """
         with suppress(OSError), socket.socket(socket.AF_UNIX) as nobody:
+            nobody.setblocking(False)  # others may have filled the queue before it
             nobody.connect(self._socket)
         try:
             heard = self._hear(self._limits.cell_seconds + PATIENCE)
         except JudgeError:
-            self.close()
-            done, self._place = self._place, 0
-            self._launch()
-            self._run_given(done)
+            self._start_anew(self._place)
             return "CellTimeoutError: the test took too long", True
         following = (n for n, step in enumerate(self._script) if "test" in step)
-        self._run_given(next((n for n in following if n >= self._place), self._place))
+        with suppress(JudgeError):  # it just ended; whoever asks for the next test finds out
+            self._run_given(next((n for n in following if n >= self._place), self._place))
         return heard["error"], heard["served"]
 
     def close(self) -> None:
@@ -92,6 +98,13 @@ class Referee:
         self._reader = Thread(target=_read, args=(self._process, self._lines), daemon=True)
         self._reader.start()
         self._waiting = 0
+
+    def _start_anew(self, place: int) -> None:
+        """Another judge, which has seen the given cells before this place, and no test."""
+        self.close()
+        self._place = 0
+        self._launch()
+        self._run_given(place)
 
     def _run_given(self, place: int) -> None:
         """Have given cells before this place run, while the student's own cells do."""

@@ -38,6 +38,7 @@ SYSTEM = ["/usr", "/etc/alternatives", "/etc/fonts", "/etc/ld.so.cache", "/etc/l
 FONTS = "/tmp/matplotlib"
 ENTRY = 0.25  # MiB that a file or folder counts at least
 MOST_ENTRIES = 10_000
+CROWDED_SECONDS = 5  # for which more threads may be busy than allowed, all in all
 MEBI = 1 << 20
 
 
@@ -54,6 +55,7 @@ class Limits:
     memory: int = 4096  # resident, all processes together
     data: int = 3072  # writable memory of one process, which fails cleanly beyond it
     processes: int = 128  # threads count as processes
+    busy: int = 4  # threads that compute at once; honest code has one
     file: int = 64
     disk: int = 256
     output: int = 4  # that a cell may print or draw
@@ -204,13 +206,16 @@ def watch(process: subprocess.Popen, shared: Path, limits: Limits, report: Path)
     The report is kept up to date, as Jupyter may kill this process at any time.
     """
     parent = int(os.environ.get("JPY_PARENT_PID", os.getppid()))  # it may be gone already
-    start, peak, killed = time.monotonic(), 0.0, ""
+    start, seconds, crowded, peak, killed = time.monotonic(), 0.0, 0.0, 0.0, ""
     while process.poll() is None:
-        family, seconds = _family(process.pid), time.monotonic() - start
+        family, before, seconds = _family(process.pid), seconds, time.monotonic() - start
+        crowded += seconds - before if _busy(family) > limits.busy else 0
         memory, disk = _resident(family), _size(shared, limits.disk) + _unnamed(family, shared)
         peak = max(peak, memory)
         if os.getppid() != parent:
             killed = "grading was interrupted"
+        if crowded > CROWDED_SECONDS:  # the others' time would pass meanwhile
+            killed = f"kept more than {limits.busy} threads busy"
         killed = killed or _excess(memory, disk, seconds, limits)
         if killed:
             process.kill()  # everything inside dies with bubblewrap
@@ -236,6 +241,17 @@ def _family(pid: int) -> list[psutil.Process]:
         parent = psutil.Process(pid)
         return [parent, *parent.children(recursive=True)]
     return []
+
+
+def _busy(family: list[psutil.Process]) -> int:
+    """Threads that compute, or would if there were a core for them."""
+    count = 0
+    for process in family:
+        with suppress(OSError):  # it ended just now
+            for thread in os.scandir(f"/proc/{process.pid}/task"):
+                state = Path(thread.path, "stat").read_text().rpartition(") ")[2]
+                count += state.startswith("R")
+    return count
 
 
 def _resident(family: list[psutil.Process]) -> float:

@@ -264,6 +264,18 @@ def fork_bomb(master, rng, attack):
     return _blank_with(master, code)
 
 
+def crowds_the_machine(master, rng, attack):
+    """Who is graded at the same time would wait for a core until their time is over."""
+    code = """
+import os, time
+for number in range(20):
+    if os.fork() == 0:
+        os.setsid()
+        while True: pass
+while True: time.sleep(1)"""
+    return _blank_with(master, code)
+
+
 def loop_that_ignores_interrupts(master, rng, attack):
     code = "while True:\n    try:\n        while True: pass\n    except BaseException: pass"
     return _blank_with(master, code)
@@ -428,6 +440,16 @@ for number in range(30_000):
     return _solved_with(master, code)
 
 
+def one_message_in_many_outputs(master, rng, attack):
+    """Few and short messages, of which the last makes all outputs long."""
+    code = """
+from IPython.display import display, update_display
+for number in range(150):
+    display("a", display_id="x")
+update_display("y" * 1_200_000, display_id="x")"""
+    return _solved_with(master, code)
+
+
 def huge_figure(master, rng, attack):
     code = """
 import base64, os
@@ -518,10 +540,12 @@ HONEST = [
     right, untouched, wrong_in_one_task, off_by_one, exception, syntax_error, infinite_loop,
     memory_bomb, gigabyte_of_output, warning, tests_deleted, solved_below_the_stubs,
     cells_duplicated, tests_edited, labels_lost, labels_forged, renamed_file, active_answer,
-    active_outputs, many_small_messages, huge_figure, malformed_labels,
+    active_outputs, many_small_messages, one_message_in_many_outputs, huge_figure,
+    malformed_labels,
 ]  # fmt: skip
 HOSTILE = [
-    broken_json, exits, fork_bomb, loop_that_ignores_interrupts, fills_the_disk, reads_masters,
+    broken_json, exits, fork_bomb, crowds_the_machine, loop_that_ignores_interrupts,
+    fills_the_disk, reads_masters,
     reads_other_submissions, calls_the_network, attacks_the_gradebook, writes_elsewhere,
     kills_its_parents, disables_asserts, swallows_errors, replaces_comparisons, many_cells,
     deep_json, nested_folders, flood_of_widgets, speaks_for_nbgrader,

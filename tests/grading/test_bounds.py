@@ -3,8 +3,10 @@
 import json
 import os
 import resource
+import subprocess
 import sys
 from functools import partial
+from subprocess import PIPE
 
 import psutil
 import pytest
@@ -15,7 +17,7 @@ from grading.files import remove
 from grading.masters import read_master, to_nbgrader
 from grading.outputs import Inert
 from grading.processes import Child
-from grading.sandbox import _size, _unnamed
+from grading.sandbox import _busy, _size, _unnamed
 from grading.submission import NotGradableError, prepare
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from school import MASTERS
@@ -88,6 +90,28 @@ def test_a_removed_file_that_is_still_open_counts(tmp_path):
         assert 3 <= _unnamed(family, tmp_path) - before < 4
 
 
+BUSY = """
+from threading import Thread, main_thread
+def work():
+    while main_thread().is_alive(): sum(range(10**6))
+Thread(target=work).start()
+print(flush=True)
+input()
+"""
+
+
+def test_only_threads_that_compute_are_busy():
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdin=PIPE, stdout=PIPE) as process:
+        process.stdout.readline()
+        family = [psutil.Process(process.pid)]
+        while family[0].status() == psutil.STATUS_RUNNING:
+            pass  # until its main thread waits for input
+        assert _busy(family) == 1
+        process.kill()
+        process.wait()
+        assert _busy(family) == 0
+
+
 # -- messages -----------------------------------------------------------------------------
 
 
@@ -135,6 +159,16 @@ def test_many_small_messages_are_cut_off(take):
 def test_large_messages_of_many_cells_are_cut_off(take):
     sent = [message("stream", name="stdout", text="x" * 3 * MEBI)] * 100
     assert len(take(sent, cells=100)[1]) == 10
+
+
+def test_what_changes_many_outputs_counts_in_each(take):
+    shown = message("display_data", data={}, metadata={}, transient={"display_id": "a"})
+    large = {"data": {"text/plain": "x" * MEBI}, "metadata": {}, "transient": {"display_id": "a"}}
+    sent = [*[shown] * 30, message("update_display_data", **large)]
+    outputs = take(sent)[1]
+    assert len(outputs) == 30
+    assert sum(len(json.dumps(output)) for output in outputs) < 4 * MEBI
+    assert take([shown, sent[-1]])[1][0].data["text/plain"] == "x" * MEBI
 
 
 def test_widgets_take_no_room(take):

@@ -7,6 +7,7 @@ Stands alone: this folder, beside the library, is all that both sandboxes can re
     wire          plain values as JSON and bytes, and messages of them
     figures       matplotlib figures as plain values, and back
     arguments     what goes to the student's process, and what changed there
+    networks      no object that arrives, or comes back, hides its own methods
     surroundings  random generators and open figures, the same on both sides
     serve         the student's side: answers calls until the judge hangs up
     proxies       the judge's side: functions, classes and gradients of the student

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .networks import refuse_methods
 from .wire import NotPlainError, Reader, Writer
 
 CLOSED = (type, FunctionType, BuiltinFunctionType, MethodType, ModuleType, partial)
@@ -188,6 +189,7 @@ def put(part: object, state: object, reader: Reader) -> None:
     elif isinstance(part, np.ndarray) and isinstance(new, np.ndarray):
         part[...] = new
     elif hasattr(part, "__dict__") and isinstance(new, dict):
+        refuse_methods(type(part), new.keys() - vars(part).keys())
         _put_pairs(vars(part), new)
     else:
         raise NotPlainError("a state of another kind")

@@ -24,13 +24,14 @@ The grader speaks to this process through its stdin and stdout, a line of JSON e
   attributes and results are plain values or functions, never an object to compare with.
 - A network of torch's own layers arrives where the test names its class. Its attributes
   are plain, yet it does what these attributes say, as it would for anybody.
+- A test sees that a function moved a global random generator, but what it draws itself
+  afterwards is never the student's choice (`surroundings`). It seeds again where that matters.
 - Tests that time a function, or that read a file it wrote, cannot be judged here.
 """
 
 import copy
 import json
 import os
-import re
 import secrets
 import signal
 import socket
@@ -87,9 +88,7 @@ class Judge:
         signal.setitimer(signal.ITIMER_REAL, order["seconds"] + GRACE)
         try:
             with listening, listening.accept()[0] as connection:
-                words = set(re.findall(r"\w+", order["test"]))
-                student = Student(connection, deadline, words)
-                return self._judge(student, order)
+                return self._judge(Student(connection, deadline, order["test"]), order)
         except (TestTimeoutError, OSError) as error:
             return f"{type(error).__name__}: no answer in time"
         finally:

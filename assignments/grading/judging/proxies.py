@@ -6,16 +6,20 @@ and returns a value that this process built itself.
 """
 
 import builtins
+import math
+import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from types import FunctionType
 
 import torch
+from torch import nn
 
 from .arguments import LIBRARY, Opaque, pack, parts, put
+from .networks import refuse_misplaced, refuse_odd_network
 from .surroundings import Surroundings, open_figures
-from .wire import Line, NotPlainError, Reader
+from .wire import MOST_BYTES, Line, NotPlainError, Reader
 
 LONGEST_MESSAGE = 10_000
 NEVER_RAISED = (StopIteration, StopAsyncIteration)  # would end a test's loop as if it were done
@@ -36,13 +40,13 @@ class Student:
         What the student's side connected to.
     deadline
         When the test must be over [seconds of `time.monotonic`].
-    words
-        All words of the test: a library's object arrives only where its class is named.
+    test
+        Its source: a library's object arrives only where its class is named.
     """
 
-    def __init__(self, connection: socket.socket, deadline: float, words: set[str]) -> None:
-        self._line, self.words = Line(connection, deadline), words
-        self._around = Surroundings()
+    def __init__(self, connection: socket.socket, deadline: float, test: str) -> None:
+        self._line, self.words = Line(connection, deadline), set(re.findall(r"\w+", test))
+        self._around = Surroundings(secret=test)  # which no student's process ever sees
         self._lent: list[Callable] = []
         self.released: list[int] = []
         self.figures: dict[int, object] = {}
@@ -85,6 +89,9 @@ class Student:
             reader = _ResultReader(self, buffers, known, remote)
             for place, state in _checked(reply.get("changes"), list):
                 put(known[place], state, reader)
+            for part in known:
+                if isinstance(part, nn.Module):
+                    refuse_misplaced(part)
             self._around.take(_checked(reader.read(reply.get("around")), dict))
             if reply.get("parts") != len(known):
                 raise NotPlainError("arguments that are numbered otherwise")
@@ -180,6 +187,7 @@ class _ResultReader(Reader):
         self._inside = outside
         made = LIBRARY[name].__new__(LIBRARY[name])
         vars(made).update({k: v for k, v in pairs.items() if not isinstance(v, Opaque)})
+        refuse_odd_network(made)
         return made
 
     def _view(self, content: object) -> torch.Tensor:
@@ -189,6 +197,8 @@ class _ResultReader(Reader):
         if any(type(n) is not int or n < 0 for n in sides) or len(shape) != len(strides):
             raise NotPlainError("a view of nothing")
         last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+        if math.prod(shape) * part.itemsize > MOST_BYTES:
+            raise NotPlainError("a view that is too large")
         if 0 not in shape and last >= part.numel():
             raise NotPlainError("a view that looks beyond its tensor")
         if part.is_contiguous():

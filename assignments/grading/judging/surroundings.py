@@ -2,8 +2,14 @@
 
 The global random generators of torch and numpy, and which figures pyplot holds open,
 travel with each call and each reply, as far as they changed.
+
+A generator can be put into a state from which only zeros come, or numbers that somebody
+chose. What a test draws after a call must not be a student's choice, so the judge takes
+from them only *that* a generator moved, and moves its own to a state that depends on
+theirs and on a secret.
 """
 
+import hashlib
 import sys
 
 import numpy as np
@@ -11,13 +17,22 @@ import torch
 
 MOST_FIGURES, LARGEST_NUMBER = 200, 1_000_000
 WORDS = 624  # of the state of numpy's generator
+SEEDS = {"torch": torch.manual_seed, "numpy": np.random.seed}
 
 
 class Surroundings:
-    """One side's memory of what the other side knows."""
+    """One side's memory of what the other side knows.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    secret
+        Where given, generators do not go where the other side wants, but somewhere else,
+        the same place each time.
+    """
+
+    def __init__(self, secret: str = "") -> None:
         self._known: dict[str, object] = {}
+        self._secret = secret
 
     def news(self) -> dict[str, object]:
         """What changed since the last `news` or `take`, as plain values."""
@@ -39,6 +54,12 @@ class Surroundings:
             if name in news:
                 put(news[name])
                 self._known[name] = news[name]
+                if self._secret and name in SEEDS:
+                    SEEDS[name](self._seed(news[name]))
+
+    def _seed(self, state: object) -> int:
+        told = f"{self._secret} {_plain(state)}".encode()
+        return int.from_bytes(hashlib.sha256(told).digest()[:4])
 
     def _same(self, name: str, state: object) -> bool:
         return name in self._known and str(_plain(self._known[name])) == str(_plain(state))

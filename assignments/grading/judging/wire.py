@@ -227,6 +227,7 @@ def _check_size(shape: object, itemsize: int, raw: bytearray) -> None:
     """Refuse a shape that its bytes do not fill exactly."""
     sides = _list(shape)
     good = all(type(side) is int and 0 <= side < LARGEST_DIMENSION for side in sides)
+    good = good and math.prod(side or 1 for side in sides) <= MOST_BYTES
     if not good or len(sides) > MOST_DIMENSIONS or math.prod(sides) * itemsize != len(raw):
         raise NotPlainError("bytes that do not fill their shape")
 
