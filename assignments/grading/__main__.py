@@ -9,6 +9,7 @@ def main() -> int:
     """Do what the command line says; return the exit status."""
     try:
         interrupts.listen()
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that a terminal cannot write
         from .commands import main  # takes seconds, in which Ctrl-C is heard already
 
         return main()

@@ -2,8 +2,9 @@
 
 Nothing in the inbox is changed. Where a student handed in several times, the newest
 counts. Two that are equally old and differ are for a person to decide, and so are two in
-one archive of a platform, which stamps its files when it packs them. Whatever was not
-used is listed with its reason.
+one archive of a platform, which stamps its files when it packs them: one of them that
+also lies there under the student's id is the decision, however old it says it is.
+Whatever was not used is listed with its reason.
 """
 
 from collections import Counter, defaultdict
@@ -32,6 +33,7 @@ class Handed:
     digest: str
     when: float
     origin: str
+    by_hand: bool = False  # it has the student's id, which only a person gives
 
     @property
     def content(self) -> bytes:
@@ -143,7 +145,8 @@ def _handed(file: _Found, unused: list[Unused]) -> Handed | None:
     except Exception:  # whatever a damaged archive does to its reader
         unused.append(Unused(member.origin, UNREAD))
         return None
-    return Handed(file.student, member.read, digest(content), file.when, member.origin)
+    by_hand = not file.owner.platform
+    return Handed(file.student, member.read, digest(content), file.when, member.origin, by_hand)
 
 
 def _reason(member: Member, problem: str = "is no notebook (.ipynb)") -> str:
@@ -160,13 +163,22 @@ def _reason(member: Member, problem: str = "is no notebook (.ipynb)") -> str:
 def _settle(student: str, files: list[Handed], collected: Collected) -> None:
     """Let the newest file count, and note the others."""
     files = sorted(files, key=lambda file: (file.when, file.origin))
-    last = files[-1]
+    last, certain = _newest(files)
     others = [file for file in files if file.digest != last.digest]
     collected.handed[student] = last
-    if any(file.when == last.when for file in others):
+    if not certain:
         collected.torn.add(student)
     if others:
         collected.notes[student] = [
             f"handed in more than once: {last.origin} counts, {other.origin} does not"
             for other in others
         ]
+
+
+def _newest(files: list[Handed]) -> tuple[Handed, bool]:
+    """The newest file, and whether no other one may be meant."""
+    tied = {file.digest for file in files if file.when == files[-1].when}
+    chosen = [file for file in files if file.by_hand and file.digest in tied]
+    if len(tied) > 1 and len({file.digest for file in chosen}) == 1:
+        return chosen[-1], True
+    return files[-1], len(tied) == 1

@@ -28,6 +28,7 @@ def private_folder(limits: Limits, script: list[dict]) -> Iterator[dict[str, str
     try:
         (folder / "shared").mkdir()
         (folder / "judge").mkdir()
+        (folder / "judge").chmod(0o755)  # for the kernel's user, whatever the umask
         (folder / "script.json").write_text(json.dumps(script))
         _write_kernel(folder / "jupyter" / "kernels" / KERNEL)
         yield {

@@ -28,6 +28,7 @@ import nbformat
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from .files import FORMULA, write_whole
+from .inert import plain
 from .masters import Master
 from .records import Status
 from .report import Row, certain, write_table
@@ -153,6 +154,6 @@ def _zipped(files: list[tuple[str, str]]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, text in files:
-            info = zipfile.ZipInfo(name, MADE)
+            info = zipfile.ZipInfo(plain(name), MADE)  # a disk may spell it in no encoding
             archive.writestr(info, text.encode(), zipfile.ZIP_DEFLATED)
     return content.getvalue()

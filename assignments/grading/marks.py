@@ -52,12 +52,11 @@ def read_marks(path: Path) -> dict[tuple[str, str], Mark]:
     Raises
     ------
     ClassroomError
-        If a column is missing, a row is there twice, or points are no number from 0 to
-        `out_of`.
+        If a column is missing, twice there or without a name, a row is there twice, or
+        points are no number from 0 to `out_of`.
     """
     table = _sheet(path)
-    if table.lines and (missing := set(COLUMNS) - set(table.header)):
-        raise ClassroomError(f"{path} has lost its column {', '.join(sorted(missing))}")
+    _check_columns(table, path)
     marks: dict[tuple[str, str], Mark] = {}
     for line in table.lines:
         mark = Mark(**{name: from_text(line.values[name]) for name in COLUMNS})
@@ -72,9 +71,35 @@ def _sheet(path: Path) -> Table:
     return read_table(path) if path.is_file() else Table(COLUMNS, [])
 
 
+def _check_columns(table: Table, path: Path) -> None:
+    """Refuse a sheet of which something would be lost when it is written again."""
+    if table.header and (missing := set(COLUMNS) - set(table.header)):
+        raise ClassroomError(
+            f"{path} has lost its column {', '.join(sorted(missing))}; "
+            f"its first line must name {', '.join(COLUMNS)}"
+        )
+    if repeated := {name for name in table.header if name and table.header.count(name) > 1}:
+        raise ClassroomError(
+            f"{path} has two columns {', '.join(sorted(repeated))}: rename or delete one of them"
+        )
+    for line in table.lines:
+        if line.values[""].strip():
+            raise ClassroomError(
+                f"{line.where}: {line.values['']!r} stands in a column without a name; "
+                "give it one in the first line"
+            )
+
+
 def _check_points(mark: Mark, where: str) -> None:
+    if not mark.points.strip():
+        return
+    if not NUMBER.fullmatch(mark.out_of.strip()):
+        raise ClassroomError(
+            f"{where}: out_of {mark.out_of!r} of {mark.task} is no number; "
+            "write what the task is worth, as in other rows"
+        )
     try:
-        valid = not mark.points.strip() or _number(mark.points) <= _number(mark.out_of)
+        valid = _number(mark.points) <= _number(mark.out_of)
     except ValueError:
         valid = False
     if not valid:

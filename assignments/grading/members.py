@@ -112,22 +112,42 @@ def _read_file(path: Path) -> bytes:
 
 
 def _folder(path: Path, name: str) -> Source:
-    """A folder's files, those of its folders included."""
+    """A folder's files, those of its folders included.
+
+    What is wrong with a folder in it may be one student's, and stops no other.
+    """
     members, waiting = [], [(path.name,)]
     while waiting:
         place = waiting.pop()
-        if len(place) > DEEPEST:
-            return Source(name, problem=f"has more than {DEEPEST} folders in folders")
-        for file in sorted(path.parent.joinpath(*place).iterdir()):
-            if is_junk(file.name):
-                continue
-            if file.is_dir() and not file.is_symlink():
-                waiting.append((*place, file.name))
-            else:
-                members.append(_file((*place, file.name), file))
+        try:
+            files, folders = _listed(path.parent, place)
+        except OSError as error:
+            files, folders = [_closed(place, f"cannot be read ({error.strerror})")], []
+        members += files
+        waiting += folders
         if len(members) + len(waiting) > MOST:
             return Source(name, problem=f"holds more than {MOST:,} files")
     return Source(name, members, "" if members else "is an empty folder")
+
+
+def _listed(root: Path, place: tuple[str, ...]) -> tuple[list[Member], list[tuple[str, ...]]]:
+    """The files in one folder, and the folders."""
+    if len(place) > DEEPEST:
+        return [_closed(place, f"has more than {DEEPEST} folders in folders")], []
+    files, folders = [], []
+    for path in sorted(root.joinpath(*place).iterdir()):
+        if is_junk(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            folders.append((*place, path.name))
+        else:
+            files.append(_file((*place, path.name), path))
+    return files, folders
+
+
+def _closed(place: tuple[str, ...], problem: str) -> Member:
+    """A folder that is not looked into."""
+    return Member(place, line("/".join(place), LONGEST_NAME), problem=problem)
 
 
 # -- archives ----------------------------------------------------------------------------

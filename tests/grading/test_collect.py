@@ -259,6 +259,23 @@ def test_two_of_one_platform_archive_are_for_a_person_whatever_their_times(inbox
     assert collected.handed["anna"].origin == "anna.ipynb"
 
 
+@pytest.mark.parametrize("name", ["anna.ipynb", "anna/x.ipynb"])
+@pytest.mark.parametrize("age", [0, 1000])
+def test_of_two_the_one_put_there_by_hand_is_the_decision_whatever_its_time(inbox, name, age):
+    """Most programs that unpack a file keep its time, which is that of the archive or older."""
+    names = ["ekanna_501_9001_a.ipynb", "ekanna_501_9002_b.ipynb"]
+    archive(inbox / "a.zip", {names[0]: b"right", names[1]: b"wrong"})
+    assert collect(inbox, STUDENTS).torn == {"anna"}
+    packed = collect(inbox, STUDENTS).handed["anna"].when
+    (inbox / name).parent.mkdir(exist_ok=True)
+    (inbox / name).write_bytes(b"right")
+    os.utime(inbox / name, (packed - age, packed - age))
+    collected = collect(inbox, STUDENTS)
+    assert (collected.handed["anna"].content, collected.torn) == (b"right", set())
+    archive(inbox / "b.zip", {names[0]: b"newer"}, when=(2026, 4, 1, 12, 0, 0))
+    assert collect(inbox, STUDENTS).handed["anna"].content == b"newer"
+
+
 def test_two_of_one_name_are_two(inbox):
     archive(inbox / "a.zip", {CANVAS: b"this"})
     with pytest.warns(UserWarning, match="Duplicate name"):
@@ -349,7 +366,21 @@ def test_folders_without_end_are_named_and_end(inbox):
     (inbox / "mallory" / "x.ipynb").write_bytes(b"")
     collected = collect(inbox, CLASS)
     assert set(collected.handed) == {"mallory"}
-    assert unused(collected) == {"anna": "has more than 10 folders in folders"}
+    deepest = "/".join(["anna", *"d" * DEEPEST])
+    assert unused(collected) == {deepest: "has more than 10 folders in folders"}
+
+
+def test_one_students_deep_folders_hide_no_other_in_an_unpacked_archive(inbox):
+    unpacked = inbox / "2_demo"
+    (unpacked / "Zoë Łukasz Żuk_7_assignsubmission_file").joinpath(*"d" * DEEPEST).mkdir(
+        parents=True
+    )
+    anna = unpacked / "Anna Ek_8_assignsubmission_file" / "x.ipynb"
+    anna.parent.mkdir()
+    anna.write_bytes(b"")
+    collected = collect(inbox, STUDENTS)
+    assert set(collected.handed) == {"anna"}
+    assert list(unused(collected).values()) == ["has more than 10 folders in folders"]
 
 
 def test_names_cannot_move_the_cursor_or_turn_the_line(inbox):

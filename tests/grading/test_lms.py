@@ -1,6 +1,8 @@
 """No import erases a grade or gives it to another; feedback reaches whom it is about."""
 
 import json
+import os
+import zipfile
 from dataclasses import replace
 
 import nbformat
@@ -115,6 +117,18 @@ def test_a_platform_that_a_class_does_not_use_gets_no_table(tmp_path):
     write_imports(tmp_path, MASTER, [row(ANNA)])
     write_imports(tmp_path, MASTER, [row(replace(ANNA, email=""))])
     assert [path.name for path in tmp_path.iterdir()] == ["1_demo-canvas.csv"]
+
+
+def test_a_file_name_in_no_encoding_stops_no_feedback(tmp_path):
+    """Such as unzip makes where the system does not know the archive's encoding."""
+    inbox = tmp_path / "inbox" / "unpacked"
+    inbox.mkdir(parents=True)
+    (inbox / os.fsdecode(b"ekanna_501_9001_l\xf6sung.ipynb")).write_bytes(b"{}")
+    (tmp_path / "anna.html").write_text("<p>5.5 points</p>")
+    places = collect(inbox.parent, {"anna": ANNA}).places
+    write_uploads(tmp_path, MASTER, [row(ANNA)], places, tmp_path)
+    with zipfile.ZipFile(tmp_path / "1_demo-feedback-canvas.zip") as archive:
+        assert archive.namelist() == ["ekanna_501_9001_lsung.ipynb"]
 
 
 def test_moodle_stops_at_an_address_it_does_not_know():

@@ -163,6 +163,41 @@ def test_two_rows_for_one_answer_are_refused(room):
         read_marks(path)
 
 
+@pytest.mark.parametrize(
+    ("header", "rows", "message", "fixed"),
+    [
+        ("anna,why,2,2,good,text", "", "lost its column", "first line must name"),
+        ("student,task,points,points,out_of,comment,answer", "anna,why,,2,2,,text",
+         "two columns points", "student,task,mine,points,out_of,comment,answer"),
+        ("student,task,points,out_of,comment,answer,,", "anna,why,2,2,,text,,ask her",
+         "'ask her' stands in a column without a name",
+         "student,task,points,out_of,comment,answer,,mine"),
+    ],
+)  # fmt: skip
+def test_a_sheet_of_which_something_would_be_lost_is_refused(room, header, rows, message, fixed):
+    write_answer(room, "anna", "text")
+    path = room.marks(MASTER.name)
+    path.parent.mkdir()
+    path.write_text(f"{header}\n{rows}\n")
+    with pytest.raises(ClassroomError, match=message) as found:
+        update_sheet(room, MASTER, ["anna"])
+    assert path.read_text() == f"{header}\n{rows}\n"
+    if fixed in str(found.value):  # what the message says to put above
+        fixed, rows = str(found.value).partition(f"{fixed} ")[2].replace(", ", ","), header
+    path.write_text(f"{fixed}\n{rows}\n")
+    update_sheet(room, MASTER, ["anna"])
+    assert read_marks(path)["anna", "why"].points == "2"
+
+
+def test_a_lost_out_of_is_named(room):
+    write_answer(room, "anna", "text")
+    path = room.marks(MASTER.name)
+    path.parent.mkdir()
+    path.write_text("student,task,points,out_of,comment,answer\nanna,why,1,,,text\n")
+    with pytest.raises(ClassroomError, match="line 2: out_of '' of why is no number"):
+        read_marks(path)
+
+
 def test_a_lost_column_is_refused(room):
     path = room.marks(MASTER.name)
     path.parent.mkdir()
