@@ -91,6 +91,8 @@ class Classroom:
 
     def kept(self, assignment: str) -> set[str]:
         """Students of whom the grade book has a submission."""
+        if not (self.work / "gradebook.db").exists():
+            return set()
         with Gradebook(self.gradebook, "snn") as book:
             return {found.student.id for found in book.assignment_submissions(assignment)}
 

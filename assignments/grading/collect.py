@@ -10,11 +10,12 @@ Whatever was not used is listed with its reason.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from .files import digest
 from .members import LARGEST, UNREADABLE, Member, Source, sources
-from .owners import SEVERAL, Owner, owners
+from .owners import SEVERAL, Owner, is_one_students, owners
 from .roster import Student
 
 __all__ = ["LARGEST", "Collected", "Handed", "Unused", "collect"]
@@ -81,7 +82,7 @@ class _Found:
 def collect(inbox: Path, students: dict[str, Student]) -> Collected:
     """Read one assignment's inbox: ``*.zip``, ``<id>.ipynb``, ``<id>/*.ipynb``."""
     collected, found = Collected(), []
-    for source in sources(inbox):
+    for source in sources(inbox, partial(is_one_students, students=students)):
         found += _attributed(source, students, collected.unused)
     found = sorted(_of_one_number(found, collected.unused), key=lambda file: file.when)
     for file in found:
@@ -152,7 +153,9 @@ def _handed(file: _Found, unused: list[Unused]) -> Handed | None:
 def _reason(member: Member, problem: str = "is no notebook (.ipynb)") -> str:
     """Why a file was not used, and what may help."""
     if member.suffix in (".zip", *UNREADABLE):
-        return "is an archive: unpack it into a folder <id>"
+        whole = len(member.parts) == 1 and member.suffix == ".zip"
+        or_else = ", or, if it is the whole class's, name it submissions.zip" if whole else ""
+        return "is an archive: unpack it into a folder <id>" + or_else
     if member.suffix == ".ipynb":
         return f"{problem}: name it <id>.ipynb"
     if ".ipynb." in member.parts[-1].lower():

@@ -1,7 +1,8 @@
 """The files of an inbox: loose, in folders, in archives. Read, never unpacked.
 
 Nothing here trusts a name or a size: how deep, how many and how large is limited, links
-are not followed, and what cannot be read says why and what to do.
+are not followed, and what cannot be read says why and what to do. Archives that students
+packed are not opened: whoever packs an archive chooses all the names in it.
 """
 
 import stat
@@ -50,13 +51,16 @@ class Source:
     problem: str = ""
 
 
-def sources(inbox: Path) -> Iterator[Source]:
-    """Each archive and each folder of an inbox, and its loose files as one more."""
+def sources(inbox: Path, handed_in: Callable[[str], bool]) -> Iterator[Source]:
+    """Each archive and each folder of an inbox, and its loose files as one more.
+
+    An archive of which `handed_in` says, by its name, that a student packed it is a file.
+    """
     loose = Source(inbox.name)
     for path in sorted(inbox.iterdir()) if inbox.is_dir() else []:
         if is_junk(path.name):
             continue
-        found = _source(path)
+        found = _source(path, handed_in)
         if isinstance(found, Source):
             yield found
         else:
@@ -80,13 +84,14 @@ def is_junk(name: str) -> bool:
     return name in JUNK or name.startswith(JUNK_STARTS)
 
 
-def _source(path: Path) -> Source | Member:
+def _source(path: Path, handed_in: Callable[[str], bool]) -> Source | Member:
     name = line(path.name, LONGEST_NAME)
     try:
         when = path.lstat().st_mtime
         if path.is_dir() and not path.is_symlink():
             return _folder(path, name)
-        if path.suffix.lower() == ".zip" and path.is_file() and not path.is_symlink():
+        zipped = path.suffix.lower() == ".zip" and path.is_file() and not path.is_symlink()
+        if zipped and not handed_in(path.name):
             return _archive(path, name, when)
         return _file((path.name,), path)
     except OSError as error:

@@ -17,6 +17,7 @@ Which of the two an archive is from, all its files decide together.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from .roster import Student, by_id, by_lms_id, by_name
 
@@ -61,6 +62,12 @@ def owners(paths: list[Parts], students: Students) -> list[Owner]:
     paths = _unwrapped(paths, students)
     alike = [p for p in PLATFORMS if all(p.fits(parts) for parts in paths)]
     return [_owner(parts, students, alike) for parts in paths]
+
+
+def is_one_students(name: str, students: Students) -> bool:
+    """Whether a file in an inbox is called as what one student handed in."""
+    parts = (name,)
+    return bool(by_id(students, Path(name).stem)) or any(p.fits(parts) for p in PLATFORMS)
 
 
 def _unwrapped(paths: list[Parts], students: Students) -> list[Parts]:

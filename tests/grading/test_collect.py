@@ -453,6 +453,32 @@ def test_a_path_out_of_the_archive_is_nobodys(inbox, name):
     assert list(unused(collected).values()) == ["has a path that leads out of its archive"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "zoelukaszzuk_502_9001_x.zip",
+        "mallory_LATE_666_9001_x.zip",
+        "Zoë Łukasz Żuk_7_assignsubmission_file_x.zip",
+        "zoë.ł.zip",
+        "ZOË.Ł.ZIP",
+    ],
+)
+def test_an_archive_that_a_student_packed_gives_nobody_a_file(inbox, name):
+    """It lies in the inbox if the platform's archive was unpacked there."""
+    for member in (
+        "anna.ipynb",
+        "ekanna_501_9_x.ipynb",
+        "Anna Ek_7_assignsubmission_file_/x.ipynb",
+    ):
+        archive(inbox / name, {member: b"{}"})
+    collected = collect(inbox, STUDENTS)
+    assert not collected.handed
+    assert "is an archive: unpack it into a folder <id>, or" in unused(collected)[name]
+    assert "anna" not in collected.places["canvas"] | collected.places["moodle"]
+    (inbox / name).rename(inbox / "submissions.zip")  # as the message says
+    assert set(collect(inbox, STUDENTS).handed) == {"anna"}
+
+
 def test_a_link_in_an_archive_is_not_followed(inbox):
     info = zipfile.ZipInfo("anna.ipynb")
     info.external_attr = 0o120777 << 16
