@@ -143,7 +143,9 @@ def _canvas_file(place: str, master: Master, page: str) -> tuple[str, str]:
     body = page.partition("</head>")[2].strip()
     without_gaps = re.sub(r"\n\s*\n", "\n", body)  # a gap would end the HTML in Markdown
     notebook = new_notebook(cells=[new_markdown_cell(without_gaps, id="feedback")])
-    return place, nbformat.writes(notebook)
+    # its numbers tell Canvas whose it is, its end tells a student's computer what it is
+    name = place if place.lower().endswith(".ipynb") else f"{place}.ipynb"
+    return name, nbformat.writes(notebook)
 
 
 def _moodle_file(place: str, master: Master, page: str) -> tuple[str, str]:

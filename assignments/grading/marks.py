@@ -152,7 +152,18 @@ def _merged(old: Mark, new: Mark) -> Mark:
 
 
 def _same(old: str, new: str) -> bool:
-    """Whether an answer is that of the sheet, spaces and unwritable letters aside."""
+    """Whether an answer is that of the sheet, which a spreadsheet may have read wrongly."""
+    return _alike(old, new) or _alike(old, _misread(new))
+
+
+def _misread(text: str) -> str:
+    """What a spreadsheet that expects Windows-1252 makes of UTF-8."""
+    units = (bytes([unit]) for unit in text.encode("utf-8", "replace"))
+    return "".join(unit.decode("cp1252", "ignore") or chr(unit[0]) for unit in units)
+
+
+def _alike(old: str, new: str) -> bool:
+    """Whether two answers are the same, spaces and unwritable letters aside."""
     was, now = _units(old), _units(new)
     return len(was) == len(now) and all(
         unit == other or (unit == ord("?") and other > 127)

@@ -171,6 +171,15 @@ def test_canvas_gives_each_their_feedback_as_a_notebook_that_opens(tmp_path, wra
     assert "<script" not in json.dumps(notebook)
 
 
+@pytest.mark.parametrize("place", [1, -1])
+def test_canvas_gives_a_notebook_also_to_who_handed_in_a_report_with_it(tmp_path, place):
+    names = ["ekanna_501_9001_x.ipynb"]
+    names.insert(place, "ekanna_501_9002_report.pdf")
+    uploads(tmp_path, names, [feedback_row(ANNA)])
+    with zipfile.ZipFile(tmp_path / "1_demo-feedback-canvas.zip") as archive:
+        assert all(name.endswith(".ipynb") for name in archive.namelist())
+
+
 @pytest.mark.parametrize("ending", ["_/x/y.ipynb", "/x.ipynb", "_x_1.ipynb"])
 def test_moodle_gives_each_their_feedback_as_a_page(tmp_path, ending):
     names = [f"Anna Ek_501_assignsubmission_file{ending}"]

@@ -120,6 +120,23 @@ def test_letters_that_a_spreadsheet_could_not_write_are_no_new_answer(room):
     assert (mark.points, mark.answer) == ("2", "v ≥ θ, then 🙂 follows")
 
 
+@pytest.mark.parametrize("text", ["It fällt, schräg.", "„0,5“ — größer", "李雷 \x81 ž"])
+def test_a_sheet_that_a_spreadsheet_took_for_windows_1252_keeps_its_points(room, text):
+    """Where it shows Ã¤ for ä, and saves that as UTF-8."""
+    write_answer(room, "anna", text)
+    update_sheet(room, MASTER, ["anna"])
+    fill_in(room, "1")
+    path = room.marks(MASTER.name)
+    shown = "".join(
+        bytes([unit]).decode("cp1252", "ignore") or chr(unit) for unit in path.read_bytes()
+    )
+    path.write_text(shown, encoding="utf-8", newline="")
+    update_sheet(room, MASTER, ["anna"])
+    mark = read_marks(path)["anna", "why"]
+    assert (mark.points, mark.comment) == ("1", "")
+    assert mark.answer == text.replace("\x81", "")
+
+
 @pytest.mark.parametrize("answer", ["=1+1", "'=1+1", "''-x", "'tis so", "\ty", "+", "\r\n=x"])
 def test_an_answer_like_a_formula_keeps_its_points(room, answer):
     write_answer(room, "anna", answer)
