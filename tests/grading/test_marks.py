@@ -120,7 +120,7 @@ def test_letters_that_a_spreadsheet_could_not_write_are_no_new_answer(room):
     assert (mark.points, mark.answer) == ("2", "v ≥ θ, then 🙂 follows")
 
 
-@pytest.mark.parametrize("text", ["It fällt, schräg.", "„0,5“ — größer", "李雷 \x81 ž"])
+@pytest.mark.parametrize("text", ["It fällt, schräg.", "„0,5“ — größer", "李雷 ž"])
 def test_a_sheet_that_a_spreadsheet_took_for_windows_1252_keeps_its_points(room, text):
     """Where it shows Ã¤ for ä, and saves that as UTF-8."""
     write_answer(room, "anna", text)
@@ -134,7 +134,7 @@ def test_a_sheet_that_a_spreadsheet_took_for_windows_1252_keeps_its_points(room,
     update_sheet(room, MASTER, ["anna"])
     mark = read_marks(path)["anna", "why"]
     assert (mark.points, mark.comment) == ("1", "")
-    assert mark.answer == text.replace("\x81", "")
+    assert mark.answer == text
 
 
 @pytest.mark.parametrize("answer", ["=1+1", "'=1+1", "''-x", "'tis so", "\ty", "+", "\r\n=x"])
