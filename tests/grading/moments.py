@@ -153,7 +153,7 @@ def hang_and_again(where: str) -> None:
     """A second Ctrl-C while the processes are ended, a third while their folders are."""
     hang(where)
     before(processes, "end_all", 2)  # the first ends what announced the assignment
-    before(kernels.shutil, "rmtree", 2)
+    before(kernels, "remove", 2)
 
 
 def compile_for_ever() -> None:
@@ -175,7 +175,7 @@ MOMENTS: dict[str, Callable[[], None]] = {
     "nbgrader runs": partial(hang, "--student=søren"),
     "nbgrader runs, Ctrl-C again and again": partial(hang_and_again, "--student=søren"),
     "the first nbgrader runs": partial(hang, "--student=anna"),
-    "a folder is removed": partial(before, kernels.shutil, "rmtree", 2),
+    "a folder is removed": partial(before, kernels, "remove", 2),
     "a record is written": partial(before, records, "write_whole", 2),
     "a record gets its name": partial(before, os, "replace", 3),
     "a destructor": in_a_destructor,
