@@ -21,7 +21,7 @@ from .classroom import MEMORY, Classroom, ClassroomError
 from .collect import Collected, Handed, collect
 from .compiled import compile_once
 from .files import digest
-from .kernels import private_folder, read_usage
+from .kernels import private_folder, read_usage, sweep
 from .masters import Master, to_nbgrader
 from .processes import Child, together
 from .records import NOT_GRADED, Record, Status, read_record
@@ -76,6 +76,7 @@ class Grader:
         collected = collect(self.room.inbox(self.master.name), students)
         todo = list(self._todo(collected))
         if todo:
+            sweep()
             list(together([self._announce_assignment()], 1))
         runs = (self._grade_one(*work, collected) for work in todo)
         for number, line in enumerate(together(runs, self.jobs), start=1):
