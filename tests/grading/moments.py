@@ -115,13 +115,14 @@ class Lines:
 
 
 def before(place: object, name: str, call: int, number: int = signal.SIGINT) -> None:
-    """Interrupt when a function is called for that time."""
-    function, calls = getattr(place, name), []
+    """Interrupt when a function is called for that time, not counting what children do."""
+    function, calls, home = getattr(place, name), [], os.getpid()
 
     def wrapped(*arguments, **options):
-        calls.append(1)
-        if len(calls) == call:
-            interrupt(number)
+        if os.getpid() == home:
+            calls.append(1)
+            if len(calls) == call:
+                interrupt(number)
         return function(*arguments, **options)
 
     setattr(place, name, wrapped)
