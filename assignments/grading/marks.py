@@ -123,7 +123,9 @@ def update_sheet(room: Classroom, master: Master, students: list[str]) -> None:
     for student in students:
         for part, answer in _answers(room, master, student):
             new = Mark(student, part.task, "", f"{part.points:g}", "", answer)
-            marks[student, part.task] = _merged(marks.get((student, part.task), new), new)
+            old = marks.get((student, part.task), new)
+            if answer or old.answer:
+                marks[student, part.task] = _merged(old, new)
     _write(path, marks, _sheet(path))
 
 
@@ -177,7 +179,7 @@ def _units(text: str) -> memoryview:
 
 
 def _answers(room: Classroom, master: Master, student: str) -> list[tuple[Part, str]]:
-    """What a student wrote, by part; an untouched stub is no answer."""
+    """What a student wrote, by part; of an untouched stub, nothing."""
     path = room.notebook("submitted", master.name, student)
     if not path.is_file():
         return []
@@ -185,7 +187,7 @@ def _answers(room: Classroom, master: Master, student: str) -> list[tuple[Part, 
     text = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell.source for cell in cells}
     answers = [part for part in master.parts if part.role == "answer"]
     found = [(part, as_typed(text.get(part.grade_id, TEXT_STUB))) for part in answers]
-    return [(part, _shown(answer)) for part, answer in found if answer != TEXT_STUB]
+    return [(part, "" if answer == TEXT_STUB else _shown(answer)) for part, answer in found]
 
 
 def _shown(answer: str) -> str:

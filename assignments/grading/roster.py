@@ -84,12 +84,13 @@ def _reader(table: Table, path: Path) -> Callable[[Line], Student | None]:
 
 
 def _own(name: str) -> str:
-    return name.lower().replace(" ", "_")
+    """A column's name as people write it: First Name, firstname, E-Mail."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _own_student(line: Line) -> Student:
     values = {_own(name): value for name, value in line.values.items()}
-    return Student(**{column: values.get(column, "") for column in COLUMNS})
+    return Student(**{column: values.get(_own(column), "") for column in COLUMNS})
 
 
 def _canvas_student(line: Line) -> Student | None:

@@ -120,6 +120,18 @@ def test_letters_that_a_spreadsheet_could_not_write_are_no_new_answer(room):
     assert (mark.points, mark.answer) == ("2", "v ≥ θ, then 🙂 follows")
 
 
+def test_an_answer_that_is_gone_waits_again_as_a_changed_one_does(room):
+    write_answer(room, "anna", "It shrinks.")
+    update_sheet(room, MASTER, ["anna"])
+    fill_in(room, "1.5", "nearly")
+    write_answer(room, "anna", student_version(to_nbgrader(MASTER)).cells[-1].source)
+    for _ in range(2):
+        update_sheet(room, MASTER, ["anna"])
+        mark = read_marks(room.marks(MASTER.name))["anna", "why"]
+        assert (mark.points, mark.answer) == ("", "")
+        assert mark.comment == "[1.5 points for an earlier answer] nearly"
+
+
 @pytest.mark.parametrize("text", ["It fällt, schräg.", "„0,5“ — größer", "李雷 ž"])
 def test_a_sheet_that_a_spreadsheet_took_for_windows_1252_keeps_its_points(room, text):
     """Where it shows Ã¤ for ä, and saves that as UTF-8."""

@@ -59,9 +59,12 @@ def test_a_roster_is_taken_as_a_spreadsheet_saves_it(tmp_path, encoding, ending,
     assert read(tmp_path, "sep=;\n" + OWN.replace(",", ";").replace("d; j", "d, j")) == OWN_STUDENTS
 
 
-def test_headers_as_people_write_them(tmp_path):
-    text = OWN.replace(HEAD, "ID, First name ,Last Name,EMAIL,LMS user id\n")
-    assert read(tmp_path, text) == OWN_STUDENTS
+@pytest.mark.parametrize(
+    "head",
+    ["ID, First name ,Last Name,EMAIL,LMS user id", "Id,firstname,LastName,E-Mail,LMS-User-ID"],
+)
+def test_headers_as_people_write_them(tmp_path, head):
+    assert read(tmp_path, OWN.replace(HEAD, f"{head}\n")) == OWN_STUDENTS
 
 
 def test_the_export_of_canvas_gradebook(tmp_path):
