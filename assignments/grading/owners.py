@@ -1,7 +1,8 @@
 """Whose file it is, by what a learning platform wrote into its name.
 
 Canvas (``lib/content_zipper.rb`` in instructure/canvas-lms) writes files
-``<name>_[LATE_]<user>_<attachment>_<file>``, all in one folder. Students choose the file's
+``<name>_[LATE_]<user>_<attachment>_<file>``, all in one folder; a folder of such a name is
+an archive that its student packed and somebody unpacked. Students choose the file's
 name, and often their own, which may hold underscores and digits. So every place where a
 user's number may stand is looked at, and two known numbers decide nothing.
 
@@ -71,10 +72,13 @@ def is_one_students(name: str, students: Students) -> bool:
 
 
 def _unwrapped(paths: list[Parts], students: Students) -> list[Parts]:
-    """The paths below the folders that hold everything and are nobody's."""
+    """The paths below the folders that hold everything and are nobody's.
+
+    A folder called as what one student handed in is what that student had packed.
+    """
     while len({parts[0] for parts in paths}) == 1 and all(len(parts) > 1 for parts in paths):
         top = paths[0][0]
-        if MOODLE.fullmatch(top) or by_id(students, top):
+        if by_id(students, top) or any(p.fits((top,)) for p in PLATFORMS):
             break
         paths = [parts[1:] for parts in paths]
     return paths
@@ -92,7 +96,7 @@ def _owner(parts: Parts, students: Students, alike: list[Platform]) -> Owner:
 
 
 def _fits_canvas(parts: Parts) -> bool:
-    return len(parts) == 1 and bool(CANVAS.search(parts[0]))
+    return bool(CANVAS.search(parts[0]))
 
 
 def _owner_in_canvas(parts: Parts, students: Students) -> Owner:

@@ -184,7 +184,7 @@ def test_a_name_that_fits_both_is_decided_by_the_whole_archive_or_by_nobody(inbo
     assert owner(inbox, both, "moodle") == "mallory"
 
 
-@pytest.mark.parametrize("wrapper", ["", "./", "submissions/", "a_1_2_b/deeper/", "mo_7_8_x/"])
+@pytest.mark.parametrize("wrapper", ["", "./", "submissions/", "a_1_2/deeper/", "mo_7_x/"])
 @pytest.mark.parametrize("name", [CANVAS, MOODLE, "anna.ipynb", "ANNA/x.ipynb"])
 @pytest.mark.parametrize("packed", [True, False])
 def test_folders_on_top_do_not_matter(inbox, wrapper, name, packed):
@@ -477,6 +477,22 @@ def test_an_archive_that_a_student_packed_gives_nobody_a_file(inbox, name):
     assert "anna" not in collected.places["canvas"] | collected.places["moodle"]
     (inbox / name).rename(inbox / "submissions.zip")  # as the message says
     assert set(collect(inbox, STUDENTS).handed) == {"anna"}
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("zoelukaszzuk_502_9001_x", {"zoë.ł"}),
+        ("mallory_LATE_666_9001_x", set()),
+        ("Zoë Łukasz Żuk_7_assignsubmission_file_x", {"zoë.ł"}),
+        ("zoë.ł", {"zoë.ł"}),
+    ],
+)
+@pytest.mark.parametrize("member", ["anna.ipynb", "anna/x.ipynb", "ekanna_501_9_x.ipynb"])
+def test_what_a_student_packed_is_no_others_once_it_is_unpacked(inbox, name, owner, member):
+    (inbox / name / member).parent.mkdir(parents=True)
+    (inbox / name / member).write_bytes(b"{}")
+    assert set(collect(inbox, STUDENTS).handed) == owner
 
 
 def test_a_link_in_an_archive_is_not_followed(inbox):
