@@ -23,7 +23,7 @@ from pathlib import Path
 from .roster import Student, by_id, by_lms_id, by_name
 
 # each place of a user's number, overlapping ones too; text and links are no attachments
-CANVAS = re.compile(r"(?=_([0-9]+)_(?:[0-9]+_.|(?:text|link)\.html$))")
+CANVAS = re.compile(r"(?=_([0-9]+)_(?:[0-9]+_|(?:text|link)\.html$))")
 MOODLE = re.compile(r"([^_]*)_([0-9]+)_assignsubmission_[a-z]+(?:_.*)?", re.S)
 
 Students = dict[str, Student]

@@ -479,6 +479,15 @@ def test_an_archive_that_a_student_packed_gives_nobody_a_file(inbox, name):
     assert set(collect(inbox, STUDENTS).handed) == {"anna"}
 
 
+@pytest.mark.parametrize("separator", ["/", "\\", "\\x\\", "/./"])
+@pytest.mark.parametrize("start", ["mallory_666_9001_", "Mal Lory_7_assignsubmission_file_"])
+def test_a_file_name_with_folders_in_it_is_no_others(inbox, start, separator):
+    archive(inbox / "submissions.zip", {f"{start}{separator}anna.ipynb": b"{}"})
+    collected = collect(inbox, STUDENTS)
+    assert not collected.handed
+    assert len(collected.unused) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "owner"),
     [
