@@ -9,6 +9,8 @@ def main() -> int:
     """Do what the command line says; return the exit status."""
     try:
         interrupts.listen()
+        if sys.stdout:  # which may be closed, or a terminal that cannot write all names
+            sys.stdout.reconfigure(errors="backslashreplace")
         from .commands import main  # takes seconds, in which Ctrl-C is heard already
 
         return main()

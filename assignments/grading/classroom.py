@@ -21,14 +21,17 @@ from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
+from nbgrader.api import Gradebook
 from nbgrader.apps.nbgraderapp import NbGraderApp
 
 from .files import write_whole
+from .members import is_junk
 from .processes import Child
 
 DISK_FULL = ["No space left on device", "database or disk is full"]
 SPACE = 1 << 20  # bytes without which nothing can be graded
 MEMORY = 768 << 20  # bytes that nbgrader may take for one submission
+UNFIT = "*?[]%"  # nbgrader takes these in a folder's name for patterns, SQLAlchemy for options
 CONFIG = Path(__file__).with_name("nbgrader_config.py")
 
 
@@ -80,21 +83,32 @@ class Classroom:
 
     def assignments(self) -> list[str]:
         """Assignments that something was handed in for."""
-        inbox = self.folder / "inbox"
-        return sorted(p.name for p in inbox.iterdir() if p.is_dir()) if inbox.is_dir() else []
+        return _folders(self.folder / "inbox")
 
     def graded(self) -> list[str]:
         """Assignments of which at least one submission has a record."""
-        return sorted(path.name for path in (self.work / "records").glob("*"))
+        return _folders(self.work / "records")
+
+    def kept(self, assignment: str) -> set[str]:
+        """Students of whom the grade book has a submission."""
+        if not (self.work / "gradebook.db").exists():
+            return set()
+        with Gradebook(self.gradebook, "snn") as book:
+            return {found.student.id for found in book.assignment_submissions(assignment)}
 
     def require(self) -> None:
-        """Refuse a folder that does not exist, before anything is made in it.
+        """Refuse a folder that does not exist or fit, before anything is made in it.
 
         Raises
         ------
         ClassroomError
-            With the names of classes that are spelled alike.
+            With the names of classes that are spelled alike, or what to rename.
         """
+        if unfit := sorted(set(UNFIT) & set(str(self.folder.resolve()))):
+            raise ClassroomError(
+                f"{self.folder.resolve()}: grading does not work below a folder with "
+                f"{' '.join(unfit)} in its name; rename it, or move the class"
+            )
         if self.folder.is_dir():
             return
         parent = self.folder.parent
@@ -115,7 +129,9 @@ class Classroom:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ClassroomError(f"another run is grading {self.folder} right now") from None
-            if not (self.work / "gradebook.db").exists():  # then no record tells the truth
+            book = self.work / "gradebook.db"
+            if not book.exists() or not book.stat().st_size:  # then no record tells the truth
+                book.unlink(missing_ok=True)
                 shutil.rmtree(self.work / "records", ignore_errors=True)
             # nbgrader reads its settings there, whatever its command line says
             write_whole(self.work / CONFIG.name, CONFIG.read_text())
@@ -152,6 +168,12 @@ class Classroom:
     def _require_space(self) -> None:
         with tempfile.TemporaryFile(dir=self.work) as file:
             file.write(bytes(SPACE))
+
+
+def _folders(place: Path) -> list[str]:
+    """The names of the folders at a place that people made."""
+    paths = place.iterdir() if place.is_dir() else []
+    return sorted(path.name for path in paths if path.is_dir() and not is_junk(path.name))
 
 
 def _nbgrader(arguments: list[str], folder: Path, environment: dict[str, str]) -> None:

@@ -2,18 +2,20 @@
 
 Nothing in the inbox is changed. Where a student handed in several times, the newest
 counts. Two that are equally old and differ are for a person to decide, and so are two in
-one archive of a platform, which stamps its files when it packs them. Whatever was not
-used is listed with its reason.
+one archive of a platform, which stamps its files when it packs them: one of them that
+also lies there under the student's id is the decision, however old it says it is.
+Whatever was not used is listed with its reason.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from .files import digest
 from .members import LARGEST, UNREADABLE, Member, Source, sources
-from .owners import SEVERAL, Owner, owners
+from .owners import SEVERAL, Owner, is_one_students, owners
 from .roster import Student
 
 __all__ = ["LARGEST", "Collected", "Handed", "Unused", "collect"]
@@ -32,6 +34,7 @@ class Handed:
     digest: str
     when: float
     origin: str
+    by_hand: bool = False  # it has the student's id, which only a person gives
 
     @property
     def content(self) -> bytes:
@@ -79,7 +82,7 @@ class _Found:
 def collect(inbox: Path, students: dict[str, Student]) -> Collected:
     """Read one assignment's inbox: ``*.zip``, ``<id>.ipynb``, ``<id>/*.ipynb``."""
     collected, found = Collected(), []
-    for source in sources(inbox):
+    for source in sources(inbox, partial(is_one_students, students=students)):
         found += _attributed(source, students, collected.unused)
     found = sorted(_of_one_number(found, collected.unused), key=lambda file: file.when)
     for file in found:
@@ -143,13 +146,16 @@ def _handed(file: _Found, unused: list[Unused]) -> Handed | None:
     except Exception:  # whatever a damaged archive does to its reader
         unused.append(Unused(member.origin, UNREAD))
         return None
-    return Handed(file.student, member.read, digest(content), file.when, member.origin)
+    by_hand = not file.owner.platform
+    return Handed(file.student, member.read, digest(content), file.when, member.origin, by_hand)
 
 
 def _reason(member: Member, problem: str = "is no notebook (.ipynb)") -> str:
     """Why a file was not used, and what may help."""
     if member.suffix in (".zip", *UNREADABLE):
-        return "is an archive: unpack it into a folder <id>"
+        whole = len(member.parts) == 1 and member.suffix == ".zip"
+        or_else = ", or, if it is the whole class's, name it submissions.zip" if whole else ""
+        return "is an archive: unpack it into a folder <id>" + or_else
     if member.suffix == ".ipynb":
         return f"{problem}: name it <id>.ipynb"
     if ".ipynb." in member.parts[-1].lower():
@@ -160,13 +166,22 @@ def _reason(member: Member, problem: str = "is no notebook (.ipynb)") -> str:
 def _settle(student: str, files: list[Handed], collected: Collected) -> None:
     """Let the newest file count, and note the others."""
     files = sorted(files, key=lambda file: (file.when, file.origin))
-    last = files[-1]
+    last, certain = _newest(files)
     others = [file for file in files if file.digest != last.digest]
     collected.handed[student] = last
-    if any(file.when == last.when for file in others):
+    if not certain:
         collected.torn.add(student)
     if others:
         collected.notes[student] = [
             f"handed in more than once: {last.origin} counts, {other.origin} does not"
             for other in others
         ]
+
+
+def _newest(files: list[Handed]) -> tuple[Handed, bool]:
+    """The newest file, and whether no other one may be meant."""
+    tied = {file.digest for file in files if file.when == files[-1].when}
+    chosen = [file for file in files if file.by_hand and file.digest in tied]
+    if len(tied) > 1 and len({file.digest for file in chosen}) == 1:
+        return chosen[-1], True
+    return files[-1], len(tied) == 1

@@ -2,15 +2,19 @@
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from . import interrupts
 from .check import check_master
 from .classroom import Classroom, ClassroomError
-from .collect import Collected
+from .collect import Collected, Unused
 from .feedback import write_feedback
 from .grade import Grader
+from .inert import line as one_line
 from .leaks import all_masters, find_leaks
 from .lms import write_imports, write_uploads
 from .marks import apply_marks, update_sheet
@@ -23,6 +27,7 @@ from .roster import Student, read_roster
 from .sandbox import Limits, SandboxError
 
 PURPOSE = "Release assignments and grade them."
+MOST_LINES = 20  # about files of one student
 FINE = {Status.GRADED, Status.MISSING}
 
 
@@ -56,9 +61,8 @@ def do_grade(arguments: argparse.Namespace) -> int:
         students, masters = _class(room, arguments)
         with room.lock():
             open_ends = [_grade(room, master, students, arguments) for master in masters]
-            graded = [read_master(name, arguments.masters) for name in room.graded()]
-            write_overview(room, {m.name: results(room, m, students) for m in graded})
-    return bool(sum(open_ends) + _look(f"{path} {STRAY}" for path in stray(room.folder / "inbox")))
+            _overview(room, students, arguments.masters)
+    return bool(sum(open_ends) + _look(_strays(room)))
 
 
 def _class(
@@ -71,8 +75,7 @@ def _class(
     masters = [read_master(name, arguments.masters) for name in names]
     empty = [f"{room.inbox(name)} is empty" for name in names if is_empty(room.inbox(name))]
     if len(empty) == len(names):
-        beside = [f"{path} {STRAY}" for path in stray(room.folder / "inbox")]
-        where = "; ".join(empty + beside) or f"{room.folder / 'inbox'} has no folder in it"
+        where = "; ".join(empty + _strays(room)) or f"{room.folder / 'inbox'} has no folder in it"
         raise ClassroomError(f"nothing was handed in{_for(names)}: {where}")
     _note(empty)
     return students, [master for master in masters if not is_empty(room.inbox(master.name))]
@@ -82,7 +85,22 @@ def _for(names: list[str]) -> str:
     return f" for {', '.join(names)}" if names else ""
 
 
-STRAY = "lies beside the folders of the assignments: move it into one"
+def _strays(room: Classroom) -> list[str]:
+    """What lies in no assignment's folder; a file's name may be in no encoding."""
+    advice = "lies beside the folders of the assignments: move it into one"
+    return [f"{one_line(str(path))} {advice}" for path in stray(room.folder / "inbox")]
+
+
+def _overview(room: Classroom, students: dict[str, Student], masters: Path) -> None:
+    """Write the table of all assignments that still have a master."""
+    known, gone = {}, []
+    for name in room.graded():
+        if (masters / f"{name}.md").is_file():
+            known[name] = results(room, read_master(name, masters), students)
+        else:
+            gone.append(f"grades.csv leaves out {name}, of which {masters} has no {name}.md")
+    write_overview(room, known)
+    _note(gone)
 
 
 def _grade(room: Classroom, master: Master, students: dict[str, Student], arguments) -> int:
@@ -103,8 +121,16 @@ def _grade(room: Classroom, master: Master, students: dict[str, Student], argume
     removed = _write_feedback(room, master, rows, collected, all_masters(arguments.masters))
     _summary(master, new, rows)
     _note(f"{room.marks(master.name)}: {line}" for line in unplaced)
-    _note(left_out)
+    _note(left_out + _kept(room, master, rows, collected))
     return _looks(rows, collected) + removed
+
+
+def _kept(room: Classroom, master: Master, rows: list[Row], collected: Collected) -> list[str]:
+    """A line about grades of students who have nothing in the inbox now."""
+    ids = [r.student.id for r in rows if r.record.key and r.student.id not in collected.handed]
+    record = room.record(master.name, "<id>")
+    stays = f"nothing in the inbox now, so the grade stays until {record} is deleted"
+    return [one_line(f"{stays}: {', '.join(ids)}")] if ids else []
 
 
 def _write_feedback(
@@ -135,9 +161,20 @@ def _looks(rows: list[Row], collected: Collected) -> int:
     unused = [file for file in collected.unused if file.student not in collected.handed]
     unfinished = [row for row in rows if row.status not in FINE]
     count = _look(f"{r.student.id} {r.status}: {'; '.join(r.notes)}" for r in unfinished)
-    count += _look(f"{file.origin} {file.reason}" for file in unused)
-    _note(f"{file.origin} {file.reason}; {file.student} handed in one as well" for file in extra)
+    count += _look(_not_too_many(unused))
+    _note(f"{found}; the student handed in one as well" for found in _not_too_many(extra))
     return count
+
+
+def _not_too_many(files: list[Unused]) -> list[str]:
+    """A line for each file; one student's thousands do not hide the others."""
+    lines, more = [], Counter()
+    for file in files:
+        more[file.student] += bool(file.student)
+        if more[file.student] <= MOST_LINES:
+            lines.append(f"{file.origin} {file.reason}")
+    cut = [(student, count - MOST_LINES) for student, count in more.items() if count > MOST_LINES]
+    return lines + [f"{count:,} more files of {student} were not used" for student, count in cut]
 
 
 def _look(lines: Iterable[str]) -> int:
@@ -153,6 +190,13 @@ def _note(lines: Iterable[str]) -> None:
         print(f"  note: {line}")
 
 
+BOOK = (
+    "the grade book work/gradebook.db cannot be used: {}. Close what has it open, such as the "
+    "formgrader, and repeat. If it is damaged, move it away and repeat: all is graded again, and "
+    "points in marks/ stay"
+)
+
+
 def main() -> int:
     """Read the command line and do it."""
     arguments = _parser().parse_args()
@@ -160,11 +204,20 @@ def main() -> int:
         return arguments.do(arguments)
     except (ClassroomError, LeakError, MasterError, SandboxError) as problem:
         print(f"error: {problem}", file=sys.stderr)
+    except SQLAlchemyError as problem:
+        print(f"error: {BOOK.format(str(problem).splitlines()[0])}", file=sys.stderr)
     except OSError as problem:
         print(
             f"error: {problem}. Nothing graded so far is lost; fix it and repeat", file=sys.stderr
         )
     return 2
+
+
+def _positive(text: str) -> int:
+    """A limit; nbgrader takes 0 for none."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -181,9 +234,9 @@ def _parser() -> argparse.ArgumentParser:
     grade = commands.add_parser("grade", help=do_grade.__doc__)
     grade.add_argument("room", type=Path, help="folder with roster.csv and inbox/")
     grade.add_argument("assignments", nargs="*", help="default: all in the inbox")
-    grade.add_argument("--cell-seconds", type=int, default=Limits.cell_seconds)
-    grade.add_argument("--seconds", type=int, default=Limits.seconds, help="for a submission")
-    grade.add_argument("--jobs", type=int, default=1, help="submissions at a time")
+    grade.add_argument("--cell-seconds", type=_positive, default=Limits.cell_seconds)
+    grade.add_argument("--seconds", type=_positive, default=Limits.seconds, help="for a submission")
+    grade.add_argument("--jobs", type=_positive, default=1, help="submissions at a time")
     grade.add_argument("--unsandboxed", action="store_true", help="run code with your rights")
     for command, do in zip(
         (check, leaks, releasing, grade), (do_check, do_leaks, do_release, do_grade), strict=True

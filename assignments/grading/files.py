@@ -24,18 +24,22 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 FORMULA = re.compile(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]")
+# a spreadsheet that expects other separators ends a cell at these, quoted or not
+INNER = re.compile(r"([;\t\n]|,(?!\s))([^\S\t\n]*)('*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 def as_text(value: object) -> object:
-    """A table's value, marked where a spreadsheet would run it as a formula."""
-    value = plain(value) if isinstance(value, str) else value
-    formula = isinstance(value, str) and FORMULA.match(value)
-    return f"'{value}" if formula else value
+    """A table's value, marked wherever a spreadsheet would run it as a formula."""
+    if not isinstance(value, str):
+        return value
+    value = INNER.sub(r"\1\2'\3\4", plain(value))
+    return f"'{value}" if FORMULA.match(value) else value
 
 
 def from_text(value: str) -> str:
     """What `as_text` was given."""
-    return value[1:] if value.startswith("'") and FORMULA.match(value) else value
+    value = value[1:] if value.startswith("'") and FORMULA.match(value) else value
+    return INNER.sub(lambda found: found[1] + found[2] + found[3][1:] + found[4], value)
 
 
 def remove(folder: Path) -> None:

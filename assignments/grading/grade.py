@@ -21,7 +21,7 @@ from .classroom import MEMORY, Classroom, ClassroomError
 from .collect import Collected, Handed, collect
 from .compiled import compile_once
 from .files import digest
-from .kernels import private_folder, read_usage
+from .kernels import private_folder, read_usage, sweep
 from .masters import Master, to_nbgrader
 from .processes import Child, together
 from .records import NOT_GRADED, Record, Status, read_record
@@ -31,6 +31,11 @@ from .script import judges_script
 from .submission import prepare_into
 
 NO_ANSWER = "its kernel died, could not be stopped, or sent what is no message"
+OTHER_TASKS = (
+    "it has other tasks than when it was graded before. Move {book} away and repeat: "
+    "all that lies in the inbox is graded again, and points in marks/ stay. "
+    "Enter there first what was marked in the formgrader only"
+)
 PREPARING = 60  # seconds that a file may take to be read
 EVERYWHERE = {  # errors of the system that no submission causes
     errno.EACCES, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
@@ -71,6 +76,7 @@ class Grader:
         collected = collect(self.room.inbox(self.master.name), students)
         todo = list(self._todo(collected))
         if todo:
+            sweep()
             list(together([self._announce_assignment()], 1))
         runs = (self._grade_one(*work, collected) for work in todo)
         for number, line in enumerate(together(runs, self.jobs), start=1):
@@ -96,13 +102,16 @@ class Grader:
         return f"{handed.student}: {'tests done' if done else record.status}"
 
     def _todo(self, collected: Collected) -> Iterator[tuple[Handed, str]]:
-        """Submissions without a record of exactly this content and this master."""
-        master = nbformat.writes(self.source)
+        """Submissions without a record of exactly this content and this master.
+
+        A score that the grade book has lost is no record either.
+        """
+        master, kept = nbformat.writes(self.source), self.room.kept(self.master.name)
         for student, handed in sorted(collected.handed.items()):
             notes = json.dumps(collected.notes.get(student, []))
             key = digest(master, handed.digest, notes)
             record = read_record(self.room.record(self.master.name, student))
-            if record is None or record.key != key:
+            if record is None or record.key != key or (record.tests and student not in kept):
                 yield handed, key
 
     def _announce_assignment(self) -> Generator[Child, None, None]:
@@ -111,6 +120,8 @@ class Grader:
         run = self.room.nbgrader("generate_assignment", self.master.name, "--force")
         yield run
         if problem := self.room.failure(run):
+            if "Cannot add or remove cells" in run.errors:
+                problem = OTHER_TASKS.format(book=self.room.work / "gradebook.db")
             raise ClassroomError(f"nbgrader refused {self.master.name}:\n{problem}")
 
     def _fill_in(self, record: Record, content: bytes) -> Generator[Child, None, None]:

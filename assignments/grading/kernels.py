@@ -1,11 +1,12 @@
 """A private folder in which Jupyter finds the sandboxed kernel and nothing else."""
 
+import fcntl
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,29 @@ from .files import remove
 from .sandbox import Limits, Usage, font_lists
 
 KERNEL = "sandbox"
+PREFIX = "grade-"
+
+
+def sweep() -> None:
+    """Remove the private folders of runs that were killed: nobody holds their locks."""
+    for folder in _place().glob(f"{PREFIX}*"):
+        with suppress(OSError):  # another user's, or a run's that just begins
+            own = folder.lstat().st_uid == os.geteuid() and not folder.is_symlink()
+            if own and (folder / "lock").is_file():
+                with _locked(folder):
+                    remove(folder)
+
+
+def _place() -> Path:
+    return Path(os.environ.get("GRADING_TMP", "/tmp"))
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which the end of the process gives back as well."""
+    with open(folder / "lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
 
 
 @contextmanager
@@ -24,24 +48,26 @@ def private_folder(limits: Limits, script: list[dict]) -> Iterator[dict[str, str
     system allows 107 characters for the name of a socket; GRADING_TMP moves it. The
     judge's sockets lie in ``judge/``, where the kernel can connect, but change nothing.
     """
-    folder = Path(tempfile.mkdtemp(prefix="grade-", dir=os.environ.get("GRADING_TMP", "/tmp")))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_place()))
     try:
-        (folder / "shared").mkdir()
-        (folder / "judge").mkdir()
-        (folder / "script.json").write_text(json.dumps(script))
-        _write_kernel(folder / "jupyter" / "kernels" / KERNEL)
-        yield {
-            "JUPYTER_PATH": str(folder / "jupyter"),
-            "TMPDIR": str(folder / "shared"),
-            "GRADING_LIMITS": json.dumps(asdict(limits)),
-            "GRADING_FONTS": font_lists(),
-            "GRADING_PREPARED": str(folder / "prepared.json"),
-            "GRADING_USAGE": str(folder / "usage.json"),
-            "GRADING_FOUND": str(folder / "found.json"),
-            "GRADING_SCRIPT": str(folder / "script.json"),
-            "GRADING_JUDGE": str(folder / "judge"),
-            "GRADING_KERNEL": KERNEL,
-        }
+        with _locked(folder):
+            (folder / "shared").mkdir()
+            (folder / "judge").mkdir()
+            (folder / "judge").chmod(0o755)  # for the kernel's user, whatever the umask
+            (folder / "script.json").write_text(json.dumps(script))
+            _write_kernel(folder / "jupyter" / "kernels" / KERNEL)
+            yield {
+                "JUPYTER_PATH": str(folder / "jupyter"),
+                "TMPDIR": str(folder / "shared"),
+                "GRADING_LIMITS": json.dumps(asdict(limits)),
+                "GRADING_FONTS": font_lists(),
+                "GRADING_PREPARED": str(folder / "prepared.json"),
+                "GRADING_USAGE": str(folder / "usage.json"),
+                "GRADING_FOUND": str(folder / "found.json"),
+                "GRADING_SCRIPT": str(folder / "script.json"),
+                "GRADING_JUDGE": str(folder / "judge"),
+                "GRADING_KERNEL": KERNEL,
+            }
     finally:
         remove(folder)
 

@@ -28,6 +28,7 @@ import nbformat
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from .files import FORMULA, write_whole
+from .inert import plain
 from .masters import Master
 from .records import Status
 from .report import Row, certain, write_table
@@ -142,7 +143,9 @@ def _canvas_file(place: str, master: Master, page: str) -> tuple[str, str]:
     body = page.partition("</head>")[2].strip()
     without_gaps = re.sub(r"\n\s*\n", "\n", body)  # a gap would end the HTML in Markdown
     notebook = new_notebook(cells=[new_markdown_cell(without_gaps, id="feedback")])
-    return place, nbformat.writes(notebook)
+    # its numbers tell Canvas whose it is, its end tells a student's computer what it is
+    name = place if place.lower().endswith(".ipynb") else f"{place}.ipynb"
+    return name, nbformat.writes(notebook)
 
 
 def _moodle_file(place: str, master: Master, page: str) -> tuple[str, str]:
@@ -153,6 +156,6 @@ def _zipped(files: list[tuple[str, str]]) -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for name, text in files:
-            info = zipfile.ZipInfo(name, MADE)
+            info = zipfile.ZipInfo(plain(name), MADE)  # a disk may spell it in no encoding
             archive.writestr(info, text.encode(), zipfile.ZIP_DEFLATED)
     return content.getvalue()

@@ -52,12 +52,11 @@ def read_marks(path: Path) -> dict[tuple[str, str], Mark]:
     Raises
     ------
     ClassroomError
-        If a column is missing, a row is there twice, or points are no number from 0 to
-        `out_of`.
+        If a column is missing, twice there or without a name, a row is there twice, or
+        points are no number from 0 to `out_of`.
     """
     table = _sheet(path)
-    if table.lines and (missing := set(COLUMNS) - set(table.header)):
-        raise ClassroomError(f"{path} has lost its column {', '.join(sorted(missing))}")
+    _check_columns(table, path)
     marks: dict[tuple[str, str], Mark] = {}
     for line in table.lines:
         mark = Mark(**{name: from_text(line.values[name]) for name in COLUMNS})
@@ -72,9 +71,35 @@ def _sheet(path: Path) -> Table:
     return read_table(path) if path.is_file() else Table(COLUMNS, [])
 
 
+def _check_columns(table: Table, path: Path) -> None:
+    """Refuse a sheet of which something would be lost when it is written again."""
+    if table.header and (missing := set(COLUMNS) - set(table.header)):
+        raise ClassroomError(
+            f"{path} has lost its column {', '.join(sorted(missing))}; "
+            f"its first line must name {', '.join(COLUMNS)}"
+        )
+    if repeated := {name for name in table.header if name and table.header.count(name) > 1}:
+        raise ClassroomError(
+            f"{path} has two columns {', '.join(sorted(repeated))}: rename or delete one of them"
+        )
+    for line in table.lines:
+        if line.values[""].strip():
+            raise ClassroomError(
+                f"{line.where}: {line.values['']!r} stands in a column without a name; "
+                "give it one in the first line"
+            )
+
+
 def _check_points(mark: Mark, where: str) -> None:
+    if not mark.points.strip():
+        return
+    if not NUMBER.fullmatch(mark.out_of.strip()):
+        raise ClassroomError(
+            f"{where}: out_of {mark.out_of!r} of {mark.task} is no number; "
+            "write what the task is worth, as in other rows"
+        )
     try:
-        valid = not mark.points.strip() or _number(mark.points) <= _number(mark.out_of)
+        valid = _number(mark.points) <= _number(mark.out_of)
     except ValueError:
         valid = False
     if not valid:
@@ -98,7 +123,9 @@ def update_sheet(room: Classroom, master: Master, students: list[str]) -> None:
     for student in students:
         for part, answer in _answers(room, master, student):
             new = Mark(student, part.task, "", f"{part.points:g}", "", answer)
-            marks[student, part.task] = _merged(marks.get((student, part.task), new), new)
+            old = marks.get((student, part.task), new)
+            if answer or old.answer:
+                marks[student, part.task] = _merged(old, new)
     _write(path, marks, _sheet(path))
 
 
@@ -127,7 +154,18 @@ def _merged(old: Mark, new: Mark) -> Mark:
 
 
 def _same(old: str, new: str) -> bool:
-    """Whether an answer is that of the sheet, spaces and unwritable letters aside."""
+    """Whether an answer is that of the sheet, which a spreadsheet may have read wrongly."""
+    return _alike(old, new) or _alike(old, _misread(new))
+
+
+def _misread(text: str) -> str:
+    """What a spreadsheet that expects Windows-1252 makes of UTF-8."""
+    units = (bytes([unit]) for unit in text.encode("utf-8", "replace"))
+    return "".join(unit.decode("cp1252", "ignore") or chr(unit[0]) for unit in units)
+
+
+def _alike(old: str, new: str) -> bool:
+    """Whether two answers are the same, spaces and unwritable letters aside."""
     was, now = _units(old), _units(new)
     return len(was) == len(now) and all(
         unit == other or (unit == ord("?") and other > 127)
@@ -141,7 +179,7 @@ def _units(text: str) -> memoryview:
 
 
 def _answers(room: Classroom, master: Master, student: str) -> list[tuple[Part, str]]:
-    """What a student wrote, by part; an untouched stub is no answer."""
+    """What a student wrote, by part; of an untouched stub, nothing."""
     path = room.notebook("submitted", master.name, student)
     if not path.is_file():
         return []
@@ -149,7 +187,7 @@ def _answers(room: Classroom, master: Master, student: str) -> list[tuple[Part, 
     text = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell.source for cell in cells}
     answers = [part for part in master.parts if part.role == "answer"]
     found = [(part, as_typed(text.get(part.grade_id, TEXT_STUB))) for part in answers]
-    return [(part, _shown(answer)) for part, answer in found if answer != TEXT_STUB]
+    return [(part, "" if answer == TEXT_STUB else _shown(answer)) for part, answer in found]
 
 
 def _shown(answer: str) -> str:

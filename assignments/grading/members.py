@@ -1,7 +1,8 @@
 """The files of an inbox: loose, in folders, in archives. Read, never unpacked.
 
 Nothing here trusts a name or a size: how deep, how many and how large is limited, links
-are not followed, and what cannot be read says why and what to do.
+are not followed, and what cannot be read says why and what to do. Archives that students
+packed are not opened: whoever packs an archive chooses all the names in it.
 """
 
 import stat
@@ -50,13 +51,16 @@ class Source:
     problem: str = ""
 
 
-def sources(inbox: Path) -> Iterator[Source]:
-    """Each archive and each folder of an inbox, and its loose files as one more."""
+def sources(inbox: Path, handed_in: Callable[[str], bool]) -> Iterator[Source]:
+    """Each archive and each folder of an inbox, and its loose files as one more.
+
+    An archive of which `handed_in` says, by its name, that a student packed it is a file.
+    """
     loose = Source(inbox.name)
     for path in sorted(inbox.iterdir()) if inbox.is_dir() else []:
         if is_junk(path.name):
             continue
-        found = _source(path)
+        found = _source(path, handed_in)
         if isinstance(found, Source):
             yield found
         else:
@@ -80,13 +84,14 @@ def is_junk(name: str) -> bool:
     return name in JUNK or name.startswith(JUNK_STARTS)
 
 
-def _source(path: Path) -> Source | Member:
+def _source(path: Path, handed_in: Callable[[str], bool]) -> Source | Member:
     name = line(path.name, LONGEST_NAME)
     try:
         when = path.lstat().st_mtime
         if path.is_dir() and not path.is_symlink():
             return _folder(path, name)
-        if path.suffix.lower() == ".zip" and path.is_file() and not path.is_symlink():
+        zipped = path.suffix.lower() == ".zip" and path.is_file() and not path.is_symlink()
+        if zipped and not handed_in(path.name):
             return _archive(path, name, when)
         return _file((path.name,), path)
     except OSError as error:
@@ -112,22 +117,42 @@ def _read_file(path: Path) -> bytes:
 
 
 def _folder(path: Path, name: str) -> Source:
-    """A folder's files, those of its folders included."""
+    """A folder's files, those of its folders included.
+
+    What is wrong with a folder in it may be one student's, and stops no other.
+    """
     members, waiting = [], [(path.name,)]
     while waiting:
         place = waiting.pop()
-        if len(place) > DEEPEST:
-            return Source(name, problem=f"has more than {DEEPEST} folders in folders")
-        for file in sorted(path.parent.joinpath(*place).iterdir()):
-            if is_junk(file.name):
-                continue
-            if file.is_dir() and not file.is_symlink():
-                waiting.append((*place, file.name))
-            else:
-                members.append(_file((*place, file.name), file))
+        try:
+            files, folders = _listed(path.parent, place)
+        except OSError as error:
+            files, folders = [_closed(place, f"cannot be read ({error.strerror})")], []
+        members += files
+        waiting += folders
         if len(members) + len(waiting) > MOST:
             return Source(name, problem=f"holds more than {MOST:,} files")
     return Source(name, members, "" if members else "is an empty folder")
+
+
+def _listed(root: Path, place: tuple[str, ...]) -> tuple[list[Member], list[tuple[str, ...]]]:
+    """The files in one folder, and the folders."""
+    if len(place) > DEEPEST:
+        return [_closed(place, f"has more than {DEEPEST} folders in folders")], []
+    files, folders = [], []
+    for path in sorted(root.joinpath(*place).iterdir()):
+        if is_junk(path.name):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            folders.append((*place, path.name))
+        else:
+            files.append(_file((*place, path.name), path))
+    return files, folders
+
+
+def _closed(place: tuple[str, ...], problem: str) -> Member:
+    """A folder that is not looked into."""
+    return Member(place, line("/".join(place), LONGEST_NAME), problem=problem)
 
 
 # -- archives ----------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Whose file it is, by what a learning platform wrote into its name.
 
 Canvas (``lib/content_zipper.rb`` in instructure/canvas-lms) writes files
-``<name>_[LATE_]<user>_<attachment>_<file>``, all in one folder. Students choose the file's
+``<name>_[LATE_]<user>_<attachment>_<file>``, all in one folder; a folder of such a name is
+an archive that its student packed and somebody unpacked. Students choose the file's
 name, and often their own, which may hold underscores and digits. So every place where a
 user's number may stand is looked at, and two known numbers decide nothing.
 
@@ -17,11 +18,12 @@ Which of the two an archive is from, all its files decide together.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from .roster import Student, by_id, by_lms_id, by_name
 
 # each place of a user's number, overlapping ones too; text and links are no attachments
-CANVAS = re.compile(r"(?=_([0-9]+)_(?:[0-9]+_.|(?:text|link)\.html$))")
+CANVAS = re.compile(r"(?=_([0-9]+)_(?:[0-9]+_|(?:text|link)\.html$))")
 MOODLE = re.compile(r"([^_]*)_([0-9]+)_assignsubmission_[a-z]+(?:_.*)?", re.S)
 
 Students = dict[str, Student]
@@ -63,11 +65,20 @@ def owners(paths: list[Parts], students: Students) -> list[Owner]:
     return [_owner(parts, students, alike) for parts in paths]
 
 
+def is_one_students(name: str, students: Students) -> bool:
+    """Whether a file in an inbox is called as what one student handed in."""
+    parts = (name,)
+    return bool(by_id(students, Path(name).stem)) or any(p.fits(parts) for p in PLATFORMS)
+
+
 def _unwrapped(paths: list[Parts], students: Students) -> list[Parts]:
-    """The paths below the folders that hold everything and are nobody's."""
+    """The paths below the folders that hold everything and are nobody's.
+
+    A folder called as what one student handed in is what that student had packed.
+    """
     while len({parts[0] for parts in paths}) == 1 and all(len(parts) > 1 for parts in paths):
         top = paths[0][0]
-        if MOODLE.fullmatch(top) or by_id(students, top):
+        if by_id(students, top) or any(p.fits((top,)) for p in PLATFORMS):
             break
         paths = [parts[1:] for parts in paths]
     return paths
@@ -85,7 +96,7 @@ def _owner(parts: Parts, students: Students, alike: list[Platform]) -> Owner:
 
 
 def _fits_canvas(parts: Parts) -> bool:
-    return len(parts) == 1 and bool(CANVAS.search(parts[0]))
+    return bool(CANVAS.search(parts[0]))
 
 
 def _owner_in_canvas(parts: Parts, students: Students) -> Owner:

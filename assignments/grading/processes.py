@@ -158,7 +158,8 @@ def _end_strays(known: set[int]) -> None:
 def run_to_end(command: list[str]) -> None:
     """Run a program without a word, whatever becomes of it; an interrupt ends it."""
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    with subprocess.Popen(command, start_new_session=True, **quiet) as process:
+    # what it leaves is for the sandbox to read, where root is nobody
+    with subprocess.Popen(command, start_new_session=True, umask=0o022, **quiet) as process:
         try:
             while process.poll() is None:
                 interrupts.check()

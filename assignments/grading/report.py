@@ -10,7 +10,7 @@
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nbgrader.api import Gradebook, MissingEntry
@@ -21,6 +21,7 @@ from .masters import Master
 from .records import Record, Status, read_record
 from .roster import Student
 
+LOST = "the grade book has no such grade: put the file into the inbox again, and grade again"
 SCORED = {Status.GRADED, Status.NEEDS_A_PERSON, Status.TAMPERED}
 
 
@@ -62,17 +63,21 @@ def results(room: Classroom, master: Master, students: dict[str, Student]) -> li
 
 
 def _row(book: Gradebook, room: Classroom, master: Master, student: Student) -> Row:
+    """What the record says, with the points of the grade book where there are any."""
     record = read_record(room.record(master.name, student.id))
     if record is None:
         record = Record(student.id, master.name, "", Status.MISSING)
-    points: dict[str, float | None] = {p.grade_id: 0.0 for p in master.parts if p.points}
-    comments = dict.fromkeys(points, "")
-    if record.status in SCORED and record.tests:
-        for name in points:
-            place = name, master.name, master.name, student.id
-            points[name] = _points(book, *place)
-            comments[name] = _comment(book, *place)
-    return Row(student, record, points, comments)
+    names = [part.grade_id for part in master.parts if part.points]
+    none = Row(student, record, dict.fromkeys(names, 0.0), dict.fromkeys(names, ""))
+    if not record.tests or record.status not in SCORED:
+        return none
+    places = {name: (name, master.name, master.name, student.id) for name in names}
+    try:
+        points = {name: _points(book, *place) for name, place in places.items()}
+    except MissingEntry:
+        return replace(none, record=replace(record, status=Status.DID_NOT_RUN, notes=[LOST]))
+    comments = {name: _comment(book, *place) for name, place in places.items()}
+    return replace(none, points=points, comments=comments)
 
 
 def _points(book: Gradebook, *place: str) -> float | None:

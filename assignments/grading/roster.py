@@ -20,6 +20,7 @@ from .tables import Line, Table, read_table
 
 COLUMNS = ["id", "first_name", "last_name", "email", "lms_user_id"]
 VALID_ID = re.compile(r"[\w@][\w@.+'-]{0,99}")
+LONGEST_ID = 200  # bytes; a file's name may have 255
 NUMBER = re.compile(r"[1-9][0-9]*")
 TEST_STUDENT = "Student, Test"
 
@@ -83,12 +84,13 @@ def _reader(table: Table, path: Path) -> Callable[[Line], Student | None]:
 
 
 def _own(name: str) -> str:
-    return name.lower().replace(" ", "_")
+    """A column's name as people write it: First Name, firstname, E-Mail."""
+    return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
 def _own_student(line: Line) -> Student:
     values = {_own(name): value for name, value in line.values.items()}
-    return Student(**{column: values.get(column, "") for column in COLUMNS})
+    return Student(**{column: values.get(_own(column), "") for column in COLUMNS})
 
 
 def _canvas_student(line: Line) -> Student | None:
@@ -134,10 +136,10 @@ def _clean(student: Student) -> Student:
 
 def _check(student: Student, others: dict[str, Student], where: str) -> None:
     """Refuse an id that cannot name a folder, and what two students share."""
-    if not VALID_ID.fullmatch(student.id):
+    if not VALID_ID.fullmatch(student.id) or len(student.id.encode()) > LONGEST_ID:
         raise ClassroomError(
             f"{where}: id {student.id!r} must be letters, digits and . _ - + ' @, "
-            "because it names folders"
+            f"at most {LONGEST_ID} bytes, because it names folders"
         )
     if student.id.casefold() in {other.casefold() for other in others}:
         raise ClassroomError(f"{where}: {student.id!r} is there twice")
@@ -177,7 +179,13 @@ def by_name(students: Iterable[Student], text: str) -> Student | None:
 @cache
 def _letters(text: str) -> str:
     plain = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(c for c in plain if c.isalnum())
+    return "".join(c for c in plain if c.isalnum() or _is_vowel_sign(c))
+
+
+def _is_vowel_sign(character: str) -> bool:
+    """Whether it is a vowel of its own, as in Devanagari, and no accent of a letter."""
+    mark = unicodedata.category(character).startswith("M")
+    return mark and not unicodedata.combining(character)
 
 
 def _only(found: Iterable[Student]) -> Student | None:

@@ -12,6 +12,7 @@ bubblewrap (https://github.com/containers/bubblewrap).
 import json
 import math
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -188,7 +189,7 @@ def require_sandbox() -> None:
     if closed and os.geteuid() == 0:  # which gives root up inside
         raise SandboxError(
             f"{closed[0]} can be read by its owner only, so no submission could use it. "
-            f"Run: chmod -R a+rX {library}"
+            f"Run: chmod -R a+rX {shlex.quote(str(library))}"
         )
     trial = [_bubblewrap(), "--ro-bind", "/", "/", "--unshare-pid", "--unshare-net", "true"]
     run = subprocess.run(trial, capture_output=True, text=True)

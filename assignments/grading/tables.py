@@ -7,6 +7,8 @@ marked UTF-16 are read. Any other encoding is refused, because a guess would cha
 import codecs
 import csv
 import io
+import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,7 @@ MARKS = (codecs.BOM_UTF8, *UTF16)
 
 @dataclass(frozen=True)
 class Line:
-    """One row: where it stands, and its values by column."""
+    """One row: where it stands, and its values by column; "" is all without a name."""
 
     where: str
     values: dict[str, str]
@@ -52,7 +54,7 @@ def read_table(path: Path) -> Table:
     hint, _, rest = text.partition("\n")
     if hint.strip().lower() in ("sep=,", "sep=;"):  # a line for a spreadsheet
         text = rest
-    delimiter = max(DELIMITERS, key=text.partition("\n")[0].count)
+    delimiter = max(DELIMITERS, key=re.split(r"[\r\n]", text, maxsplit=1)[0].count)
     lines = _lines(text, delimiter, path)
     header = [name.strip() for name in next(lines, (0, []))[1]]
     rows = [_line(header, values, f"{path}, line {number}") for number, values in lines]
@@ -66,11 +68,11 @@ def _decoded(content: bytes, path: Path) -> str:
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
+        line, file = content[: error.start].count(b"\n") + 1, shlex.quote(str(path))
         raise ClassroomError(
             f"{path}, line {line}: not UTF-8, perhaps Latin-1 or Windows-1252. "
             "Save it as 'CSV UTF-8' in the spreadsheet, or convert it: "
-            f"iconv -f WINDOWS-1252 -t UTF-8 '{path}' > new.csv && mv new.csv '{path}'"
+            f"iconv -f WINDOWS-1252 -t UTF-8 {file} > new.csv && mv new.csv {file}"
         ) from None
     if "\0" in text:
         raise ClassroomError(f"{path} holds zero bytes: save it as 'CSV UTF-8'")
@@ -100,4 +102,6 @@ def _line(header: list[str], values: list[str], where: str) -> Line:
             'put a value that holds the separator in quotes: "1,5"'
         )
     values += [""] * (len(header) - len(values))
-    return Line(where, dict(zip(reversed(header), reversed(values), strict=True)))
+    named = dict(zip(reversed(header), reversed(values), strict=True))
+    unnamed = (value for name, value in zip(header, values, strict=True) if not name)
+    return Line(where, named | {"": "".join(unnamed)})

@@ -115,13 +115,14 @@ class Lines:
 
 
 def before(place: object, name: str, call: int, number: int = signal.SIGINT) -> None:
-    """Interrupt when a function is called for that time in this process, not in a fork of it."""
-    function, calls, here = getattr(place, name), [], os.getpid()
+    """Interrupt when a function is called for that time, not counting what children do."""
+    function, calls, home = getattr(place, name), [], os.getpid()
 
     def wrapped(*arguments, **options):
-        calls.append(os.getpid())
-        if calls.count(here) == call and calls[-1] == here:
-            interrupt(number)
+        if os.getpid() == home:
+            calls.append(1)
+            if len(calls) == call:
+                interrupt(number)
         return function(*arguments, **options)
 
     setattr(place, name, wrapped)

@@ -184,7 +184,7 @@ def test_a_name_that_fits_both_is_decided_by_the_whole_archive_or_by_nobody(inbo
     assert owner(inbox, both, "moodle") == "mallory"
 
 
-@pytest.mark.parametrize("wrapper", ["", "./", "submissions/", "a_1_2_b/deeper/", "mo_7_8_x/"])
+@pytest.mark.parametrize("wrapper", ["", "./", "submissions/", "a_1_2/deeper/", "mo_7_x/"])
 @pytest.mark.parametrize("name", [CANVAS, MOODLE, "anna.ipynb", "ANNA/x.ipynb"])
 @pytest.mark.parametrize("packed", [True, False])
 def test_folders_on_top_do_not_matter(inbox, wrapper, name, packed):
@@ -257,6 +257,23 @@ def test_two_of_one_platform_archive_are_for_a_person_whatever_their_times(inbox
     collected = collect(inbox, CLASS)
     assert not collected.torn
     assert collected.handed["anna"].origin == "anna.ipynb"
+
+
+@pytest.mark.parametrize("name", ["anna.ipynb", "anna/x.ipynb"])
+@pytest.mark.parametrize("age", [0, 1000])
+def test_of_two_the_one_put_there_by_hand_is_the_decision_whatever_its_time(inbox, name, age):
+    """Most programs that unpack a file keep its time, which is that of the archive or older."""
+    names = ["ekanna_501_9001_a.ipynb", "ekanna_501_9002_b.ipynb"]
+    archive(inbox / "a.zip", {names[0]: b"right", names[1]: b"wrong"})
+    assert collect(inbox, STUDENTS).torn == {"anna"}
+    packed = collect(inbox, STUDENTS).handed["anna"].when
+    (inbox / name).parent.mkdir(exist_ok=True)
+    (inbox / name).write_bytes(b"right")
+    os.utime(inbox / name, (packed - age, packed - age))
+    collected = collect(inbox, STUDENTS)
+    assert (collected.handed["anna"].content, collected.torn) == (b"right", set())
+    archive(inbox / "b.zip", {names[0]: b"newer"}, when=(2026, 4, 1, 12, 0, 0))
+    assert collect(inbox, STUDENTS).handed["anna"].content == b"newer"
 
 
 def test_two_of_one_name_are_two(inbox):
@@ -349,7 +366,21 @@ def test_folders_without_end_are_named_and_end(inbox):
     (inbox / "mallory" / "x.ipynb").write_bytes(b"")
     collected = collect(inbox, CLASS)
     assert set(collected.handed) == {"mallory"}
-    assert unused(collected) == {"anna": "has more than 10 folders in folders"}
+    deepest = "/".join(["anna", *"d" * DEEPEST])
+    assert unused(collected) == {deepest: "has more than 10 folders in folders"}
+
+
+def test_one_students_deep_folders_hide_no_other_in_an_unpacked_archive(inbox):
+    unpacked = inbox / "2_demo"
+    (unpacked / "Zoë Łukasz Żuk_7_assignsubmission_file").joinpath(*"d" * DEEPEST).mkdir(
+        parents=True
+    )
+    anna = unpacked / "Anna Ek_8_assignsubmission_file" / "x.ipynb"
+    anna.parent.mkdir()
+    anna.write_bytes(b"")
+    collected = collect(inbox, STUDENTS)
+    assert set(collected.handed) == {"anna"}
+    assert list(unused(collected).values()) == ["has more than 10 folders in folders"]
 
 
 def test_names_cannot_move_the_cursor_or_turn_the_line(inbox):
@@ -420,6 +451,57 @@ def test_a_path_out_of_the_archive_is_nobodys(inbox, name):
     collected = collect(inbox, CLASS | {"x": Student("x")})
     assert not collected.handed
     assert list(unused(collected).values()) == ["has a path that leads out of its archive"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "zoelukaszzuk_502_9001_x.zip",
+        "mallory_LATE_666_9001_x.zip",
+        "Zoë Łukasz Żuk_7_assignsubmission_file_x.zip",
+        "zoë.ł.zip",
+        "ZOË.Ł.ZIP",
+    ],
+)
+def test_an_archive_that_a_student_packed_gives_nobody_a_file(inbox, name):
+    """It lies in the inbox if the platform's archive was unpacked there."""
+    for member in (
+        "anna.ipynb",
+        "ekanna_501_9_x.ipynb",
+        "Anna Ek_7_assignsubmission_file_/x.ipynb",
+    ):
+        archive(inbox / name, {member: b"{}"})
+    collected = collect(inbox, STUDENTS)
+    assert not collected.handed
+    assert "is an archive: unpack it into a folder <id>, or" in unused(collected)[name]
+    assert "anna" not in collected.places["canvas"] | collected.places["moodle"]
+    (inbox / name).rename(inbox / "submissions.zip")  # as the message says
+    assert set(collect(inbox, STUDENTS).handed) == {"anna"}
+
+
+@pytest.mark.parametrize("separator", ["/", "\\", "\\x\\", "/./"])
+@pytest.mark.parametrize("start", ["mallory_666_9001_", "Mal Lory_7_assignsubmission_file_"])
+def test_a_file_name_with_folders_in_it_is_no_others(inbox, start, separator):
+    archive(inbox / "submissions.zip", {f"{start}{separator}anna.ipynb": b"{}"})
+    collected = collect(inbox, STUDENTS)
+    assert not collected.handed
+    assert len(collected.unused) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "owner"),
+    [
+        ("zoelukaszzuk_502_9001_x", {"zoë.ł"}),
+        ("mallory_LATE_666_9001_x", set()),
+        ("Zoë Łukasz Żuk_7_assignsubmission_file_x", {"zoë.ł"}),
+        ("zoë.ł", {"zoë.ł"}),
+    ],
+)
+@pytest.mark.parametrize("member", ["anna.ipynb", "anna/x.ipynb", "ekanna_501_9_x.ipynb"])
+def test_what_a_student_packed_is_no_others_once_it_is_unpacked(inbox, name, owner, member):
+    (inbox / name / member).parent.mkdir(parents=True)
+    (inbox / name / member).write_bytes(b"{}")
+    assert set(collect(inbox, STUDENTS).handed) == owner
 
 
 def test_a_link_in_an_archive_is_not_followed(inbox):

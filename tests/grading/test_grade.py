@@ -9,7 +9,8 @@ import sys
 
 import mutations
 import pytest
-from grading.classroom import Classroom
+from grading.classroom import Classroom, ClassroomError
+from grading.commands import main
 from grading.masters import read_master
 from nbgrader.api import Gradebook
 from school import MASTERS, environment, grade, hand_in, read_grades, write_roster
@@ -131,6 +132,53 @@ def test_an_empty_class(room):
     assert "lists no student" in run.stderr
 
 
+@pytest.mark.parametrize("name", ["a?b", "[2026]", "x%20y", "all*"])
+def test_a_folder_name_that_nbgrader_takes_for_a_pattern_is_refused(room, name):
+    folder = room / name / "class"
+    folder.mkdir(parents=True)
+    with pytest.raises(ClassroomError, match="does not work below a folder with"):
+        Classroom(folder).require()
+    Classroom(folder.rename(room / "it's (50) ü {x} #1 & $HOME")).require()
+
+
+def test_folders_of_programs_are_no_assignments(room):
+    hand_in(inbox(room), "anna", submission(mutations.broken_json))
+    for folder in (".ipynb_checkpoints", "__MACOSX"):
+        (room / "inbox" / folder).mkdir()
+    run = grade(room)
+    assert run.returncode == 1, run.stderr
+    assert statuses(room)["anna"] == "did not run"
+
+
+def test_a_name_that_the_terminal_cannot_show_stops_nothing(room):
+    hand_in(inbox(room), "李雷", submission(mutations.broken_json))
+    (room / "inbox" / os.fsdecode(b"M\xfcller.ipynb")).touch()
+    run = grade(room, NAME, env=environment() | {"PYTHONIOENCODING": "ascii"})
+    assert run.returncode == 1, run.stderr
+    assert "look: \\u674e\\u96f7 did not run" in run.stdout
+    assert "Mller.ipynb lies beside the folders" in run.stdout
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("option", ["--jobs=0", "--jobs=-1", "--cell-seconds=0", "--seconds=x"])
+def test_a_limit_that_is_none_is_refused(monkeypatch, capsys, option):
+    monkeypatch.setattr(sys, "argv", ["grading", "grade", "class", option])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert f"argument {option.split('=')[0]}" in capsys.readouterr().err
+
+
+def test_thousands_of_files_of_one_student_do_not_hide_the_others(room):
+    (inbox(room) / "anna").mkdir()
+    for number in range(1000):
+        (inbox(room) / "anna" / f"{number}.pdf").touch()
+    (inbox(room) / "mallory.ipynb").touch()
+    run = grade(room, NAME)
+    assert run.stdout.count("anna/") == 20
+    assert "look: 980 more files of anna were not used" in run.stdout
+    assert "look: mallory.ipynb belongs to nobody" in run.stdout
+
+
 def test_an_assignment_that_does_not_exist(room):
     (room / "inbox" / "7_none").mkdir()
     run = grade(room, "7_none")
@@ -144,6 +192,15 @@ def test_a_read_only_folder(room):
     assert run.returncode == 2
     assert "Read-only file system" in run.stderr
     assert "Nothing graded so far is lost" in run.stderr
+
+
+def test_files_that_only_their_owner_may_read_are_enough(room):
+    """With such a umask, all that grading makes is closed to the user of the sandbox."""
+    hand_in(inbox(room), "anna", submission())
+    run = grade(room, NAME, umask=0o077)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert read_grades(room, NAME)["anna"]["score"] == "10"
+    assert (room / "grades" / f"{NAME}-grades.csv").stat().st_mode & 0o077 == 0
 
 
 def test_a_full_disk_loses_nothing(room):
@@ -170,6 +227,92 @@ def test_two_runs_at_once(room):
         run = grade(room, NAME)
     assert run.returncode == 2
     assert "another run is grading" in run.stderr
+
+
+# -- a class folder that was changed by hand ----------------------------------------------
+
+
+def test_what_the_grade_book_lost_is_graded_again_or_named(room):
+    hand_in(inbox(room), "anna", submission())
+    assert grade(room, NAME).returncode == 0
+    book = room / "work" / "gradebook.db"
+    with Gradebook(Classroom(room).gradebook, "snn") as found:
+        found.remove_student("anna")
+    run = grade(room, NAME)
+    assert f"{NAME}: 1 new submission\n" in run.stdout, run.stderr
+    assert read_grades(room, NAME)["anna"]["score"] == "10"
+
+    # neither the grade nor the file
+    (inbox(room) / "anna.ipynb").rename(room / "anna.ipynb")
+    hand_in(inbox(room), "søren", submission(mutations.broken_json))
+    run = grade(room, NAME)
+    assert re.search("note: nothing in the inbox now, so the grade stays .*: anna\n", run.stdout)
+    assert statuses(room)["anna"] == "graded"
+    with Gradebook(Classroom(room).gradebook, "snn") as found:
+        found.remove_student("anna")
+    run = grade(room, NAME)
+    assert run.returncode == 1, run.stderr
+    assert "look: anna did not run: the grade book has no such grade" in run.stdout
+    assert "1_demo,anna" not in (room / "grades" / f"{NAME}-canvas.csv").read_text()
+
+    # no grade book at all: the message's advice
+    (room / "anna.ipynb").rename(inbox(room) / "anna.ipynb")
+    book.write_bytes(b"damaged" * 1000)
+    run = grade(room, NAME)
+    assert run.returncode == 2
+    assert "move it away and repeat" in run.stderr
+    assert "Traceback" not in run.stderr
+    book.unlink()
+    grade(room, NAME)
+    assert read_grades(room, NAME)["anna"]["score"] == "10"
+
+
+@pytest.mark.parametrize("content", [None, b""])
+def test_without_a_grade_book_no_record_counts(room, content):
+    record, book = Classroom(room).record(NAME, "anna"), room / "work" / "gradebook.db"
+    record.parent.mkdir(parents=True)
+    record.touch()
+    if content is not None:
+        book.write_bytes(content)
+    with Classroom(room).lock():
+        assert not record.exists()
+        assert not book.exists()
+
+
+def test_an_assignment_that_has_other_tasks_now(room):
+    masters = room / "masters"
+    shutil.copytree(MASTERS, masters)
+    hand_in(inbox(room), "anna", submission())
+    write_answer(room, "anna", "Each step keeps a share.")
+    grade(room, NAME, masters=masters)
+    mark(room, "1.5")
+    path = masters / f"{NAME}.md"
+    text = path.read_text()
+    path.write_text(text.replace(":task: {test: spikes,", ":task: {hidden: spikes_too, about: x,"))
+    path.write_text(path.read_text().replace("{solution: spikes}", "{solution: spikes_too}"))
+    path.write_text(path.read_text().replace("{hidden: spikes,", "{test: spikes_too,"))
+    path.write_text(
+        path.read_text().replace(', about: "a neuron at its threshold, and no neuron at all"', "")
+    )
+    run = grade(room, NAME, masters=masters)
+    assert run.returncode == 2
+    book = room / "work" / "gradebook.db"
+    assert f"it has other tasks than when it was graded before. Move {book} away" in run.stderr
+    book.rename(room / "old.db")
+    grade(room, NAME, masters=masters)
+    assert read_grades(room, NAME)["anna"]["score"] == "11.5"
+
+
+def test_an_assignment_that_was_renamed_is_named_and_stops_nothing(room):
+    hand_in(inbox(room), "anna", submission(mutations.broken_json))
+    grade(room, NAME)
+    records = room / "work" / "records"
+    shutil.copytree(records / NAME, records / "1_old")
+    (records / ".DS_Store").touch()
+    run = grade(room, NAME)
+    assert run.returncode == 1, run.stderr
+    assert f"note: grades.csv leaves out 1_old, of which {MASTERS} has no 1_old.md" in run.stdout
+    assert "1_old" not in (room / "grades" / "grades.csv").read_text()
 
 
 # -- odd submissions ---------------------------------------------------------------------

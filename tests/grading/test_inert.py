@@ -193,5 +193,27 @@ def test_a_spreadsheet_sees_text_and_its_file_gives_the_text_back(text):
     assert kept == text or text.strip(" '\t\n")[0] in "=+-@\uff1d"
 
 
+@pytest.mark.parametrize("separator", [";", "; ", "\n", "\t", ","])
+@pytest.mark.parametrize("answer", ["=cmd|' /C calc'!A0", "'=1", "@SUM(A1)", "\uff0b1"])
+def test_a_spreadsheet_that_expects_other_separators_sees_text_as_well(separator, answer):
+    text = f"a{separator}{answer}{separator}b{separator}{answer}"
+    kept = as_text(text)
+    assert not any(
+        cell.lstrip().startswith(tuple("=+-@\uff1d\uff0b")) for cell in kept.split(separator)
+    )
+    assert from_text(kept) == text
+    assert as_text(f"=1{separator}=1").startswith("'=1")
+
+
+@given(st.text(alphabet=" ;,\t\n'=-a"))
+def test_whatever_is_marked_comes_back(text):
+    assert from_text(as_text(text)) == text
+
+
+def test_prose_is_not_marked():
+    for text in ("It is 1, -2 or +3; so = is right.", "a-b; c", "x,\ny"):
+        assert as_text(text) == text
+
+
 def test_control_characters_reach_no_table():
     assert as_text("\x1b[31m\x00=1") == "'=1"

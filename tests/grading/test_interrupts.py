@@ -14,7 +14,9 @@ from pathlib import Path
 import mutations
 import psutil
 import pytest
+from grading.kernels import private_folder, sweep
 from grading.masters import read_master
+from grading.sandbox import Limits
 from moments import LINES, MOMENTS, STUDENTS
 from school import MASTERS, environment, grade, hand_in, read_grades, write_roster
 
@@ -142,3 +144,20 @@ def test_a_real_run_in_the_background_leaves_no_kernel(room, sandboxes, blow):
     again = grade(room, NAME, env=values)
     assert f"{NAME}: 1 new submission\n" in again.stdout, again.stderr
     assert read_grades(room, NAME)["søren"]["score"] == "10"
+    assert not list(sandboxes.iterdir())  # not even of the run that was killed
+
+
+def test_folders_of_runs_that_were_killed_are_removed_and_those_in_use_stay(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADING_TMP", str(tmp_path))
+    left, new, other = (tmp_path / name for name in ("grade-left", "grade-new", "class"))
+    for folder in (left, new, other):
+        folder.mkdir()
+    for folder in (left, other):
+        (folder / "lock").touch()
+    (tmp_path / "grade-link").symlink_to(other)
+    with private_folder(Limits(), []) as environment:
+        used = Path(environment["GRADING_JUDGE"]).parent
+        sweep()
+        assert not left.exists()
+        assert all(path.exists() for path in (used, new, other / "lock"))
+    assert not used.exists()

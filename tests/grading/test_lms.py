@@ -1,6 +1,8 @@
 """No import erases a grade or gives it to another; feedback reaches whom it is about."""
 
 import json
+import os
+import zipfile
 from dataclasses import replace
 
 import nbformat
@@ -117,6 +119,18 @@ def test_a_platform_that_a_class_does_not_use_gets_no_table(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["1_demo-canvas.csv"]
 
 
+def test_a_file_name_in_no_encoding_stops_no_feedback(tmp_path):
+    """Such as unzip makes where the system does not know the archive's encoding."""
+    inbox = tmp_path / "inbox" / "unpacked"
+    inbox.mkdir(parents=True)
+    (inbox / os.fsdecode(b"ekanna_501_9001_l\xf6sung.ipynb")).write_bytes(b"{}")
+    (tmp_path / "anna.html").write_text("<p>5.5 points</p>")
+    places = collect(inbox.parent, {"anna": ANNA}).places
+    write_uploads(tmp_path, MASTER, [row(ANNA)], places, tmp_path)
+    with zipfile.ZipFile(tmp_path / "1_demo-feedback-canvas.zip") as archive:
+        assert archive.namelist() == ["ekanna_501_9001_lsung.ipynb"]
+
+
 def test_moodle_stops_at_an_address_it_does_not_know():
     with pytest.raises(ImportStopped):
         moodle_grades("Email address,x\nnobody@x,5\n", people())
@@ -155,6 +169,15 @@ def test_canvas_gives_each_their_feedback_as_a_notebook_that_opens(tmp_path, wra
     assert "Anna Ek" in cell.source
     assert "\n\n" not in cell.source
     assert "<script" not in json.dumps(notebook)
+
+
+@pytest.mark.parametrize("place", [1, -1])
+def test_canvas_gives_a_notebook_also_to_who_handed_in_a_report_with_it(tmp_path, place):
+    names = ["ekanna_501_9001_x.ipynb"]
+    names.insert(place, "ekanna_501_9002_report.pdf")
+    uploads(tmp_path, names, [feedback_row(ANNA)])
+    with zipfile.ZipFile(tmp_path / "1_demo-feedback-canvas.zip") as archive:
+        assert all(name.endswith(".ipynb") for name in archive.namelist())
 
 
 @pytest.mark.parametrize("ending", ["_/x/y.ipynb", "/x.ipynb", "_x_1.ipynb"])

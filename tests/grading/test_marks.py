@@ -120,6 +120,35 @@ def test_letters_that_a_spreadsheet_could_not_write_are_no_new_answer(room):
     assert (mark.points, mark.answer) == ("2", "v ≥ θ, then 🙂 follows")
 
 
+def test_an_answer_that_is_gone_waits_again_as_a_changed_one_does(room):
+    write_answer(room, "anna", "It shrinks.")
+    update_sheet(room, MASTER, ["anna"])
+    fill_in(room, "1.5", "nearly")
+    write_answer(room, "anna", student_version(to_nbgrader(MASTER)).cells[-1].source)
+    for _ in range(2):
+        update_sheet(room, MASTER, ["anna"])
+        mark = read_marks(room.marks(MASTER.name))["anna", "why"]
+        assert (mark.points, mark.answer) == ("", "")
+        assert mark.comment == "[1.5 points for an earlier answer] nearly"
+
+
+@pytest.mark.parametrize("text", ["It fällt, schräg.", "„0,5“ — größer", "李雷 ž"])
+def test_a_sheet_that_a_spreadsheet_took_for_windows_1252_keeps_its_points(room, text):
+    """Where it shows Ã¤ for ä, and saves that as UTF-8."""
+    write_answer(room, "anna", text)
+    update_sheet(room, MASTER, ["anna"])
+    fill_in(room, "1")
+    path = room.marks(MASTER.name)
+    shown = "".join(
+        bytes([unit]).decode("cp1252", "ignore") or chr(unit) for unit in path.read_bytes()
+    )
+    path.write_text(shown, encoding="utf-8", newline="")
+    update_sheet(room, MASTER, ["anna"])
+    mark = read_marks(path)["anna", "why"]
+    assert (mark.points, mark.comment) == ("1", "")
+    assert mark.answer == text
+
+
 @pytest.mark.parametrize("answer", ["=1+1", "'=1+1", "''-x", "'tis so", "\ty", "+", "\r\n=x"])
 def test_an_answer_like_a_formula_keeps_its_points(room, answer):
     write_answer(room, "anna", answer)
@@ -160,6 +189,41 @@ def test_two_rows_for_one_answer_are_refused(room):
     path = room.marks(MASTER.name)
     path.write_text(path.read_text() + path.read_text().partition("\n")[2])
     with pytest.raises(ClassroomError, match="line 3: why of anna is there twice"):
+        read_marks(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "rows", "message", "fixed"),
+    [
+        ("anna,why,2,2,good,text", "", "lost its column", "first line must name"),
+        ("student,task,points,points,out_of,comment,answer", "anna,why,,2,2,,text",
+         "two columns points", "student,task,mine,points,out_of,comment,answer"),
+        ("student,task,points,out_of,comment,answer,,", "anna,why,2,2,,text,,ask her",
+         "'ask her' stands in a column without a name",
+         "student,task,points,out_of,comment,answer,,mine"),
+    ],
+)  # fmt: skip
+def test_a_sheet_of_which_something_would_be_lost_is_refused(room, header, rows, message, fixed):
+    write_answer(room, "anna", "text")
+    path = room.marks(MASTER.name)
+    path.parent.mkdir()
+    path.write_text(f"{header}\n{rows}\n")
+    with pytest.raises(ClassroomError, match=message) as found:
+        update_sheet(room, MASTER, ["anna"])
+    assert path.read_text() == f"{header}\n{rows}\n"
+    if fixed in str(found.value):  # what the message says to put above
+        fixed, rows = str(found.value).partition(f"{fixed} ")[2].replace(", ", ","), header
+    path.write_text(f"{fixed}\n{rows}\n")
+    update_sheet(room, MASTER, ["anna"])
+    assert read_marks(path)["anna", "why"].points == "2"
+
+
+def test_a_lost_out_of_is_named(room):
+    write_answer(room, "anna", "text")
+    path = room.marks(MASTER.name)
+    path.parent.mkdir()
+    path.write_text("student,task,points,out_of,comment,answer\nanna,why,1,,,text\n")
+    with pytest.raises(ClassroomError, match="line 2: out_of '' of why is no number"):
         read_marks(path)
 
 

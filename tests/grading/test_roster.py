@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from grading.classroom import ClassroomError
 from grading.collect import collect
-from grading.roster import Student, read_roster
+from grading.roster import Student, by_name, read_roster
 
 HEAD = "id,first_name,last_name,email,lms_user_id\n"
 OWN = HEAD + 'anna,Anna,Ek,anna@x,501\nsøren,Søren,"Ødegård, jr.",s@x,502\n'
@@ -59,9 +59,12 @@ def test_a_roster_is_taken_as_a_spreadsheet_saves_it(tmp_path, encoding, ending,
     assert read(tmp_path, "sep=;\n" + OWN.replace(",", ";").replace("d; j", "d, j")) == OWN_STUDENTS
 
 
-def test_headers_as_people_write_them(tmp_path):
-    text = OWN.replace(HEAD, "ID, First name ,Last Name,EMAIL,LMS user id\n")
-    assert read(tmp_path, text) == OWN_STUDENTS
+@pytest.mark.parametrize(
+    "head",
+    ["ID, First name ,Last Name,EMAIL,LMS user id", "Id,firstname,LastName,E-Mail,LMS-User-ID"],
+)
+def test_headers_as_people_write_them(tmp_path, head):
+    assert read(tmp_path, OWN.replace(HEAD, f"{head}\n")) == OWN_STUDENTS
 
 
 def test_the_export_of_canvas_gradebook(tmp_path):
@@ -151,3 +154,37 @@ def test_names_lose_what_moves_a_cursor_or_turns_a_line(tmp_path):
 def test_no_roster(tmp_path):
     with pytest.raises(ClassroomError, match="is missing: a CSV file with columns id"):
         read_roster(tmp_path / "roster.csv")
+
+
+def test_latin_1_is_converted_also_where_a_path_has_an_apostrophe(tmp_path):
+    folder = tmp_path / "it's ours"
+    folder.mkdir()
+    (folder / "roster.csv").write_bytes("id,first_name\nzoe,Zoë\n".encode("latin-1"))
+    with pytest.raises(ClassroomError, match="Latin-1") as found:
+        read_roster(folder / "roster.csv")
+    subprocess.run(re.search("iconv .*", str(found.value))[0], shell=True, check=True, cwd=folder)
+    assert read_roster(folder / "roster.csv")["zoe"].first_name == "Zoë"
+
+
+def test_the_ends_of_lines_of_an_old_macintosh(tmp_path):
+    path = tmp_path / "roster.csv"
+    path.write_bytes(b'id;first_name\ranna;"A, B, C, D"\r')
+    assert read_roster(path)["anna"].first_name == "A, B, C, D"
+
+
+def test_an_id_that_no_file_can_have_is_refused(tmp_path):
+    path = tmp_path / "roster.csv"
+    path.write_text("id\n" + "李" * 66 + "\n", encoding="utf-8")
+    assert read_roster(path)
+    path.write_text("id\n" + "李" * 67 + "\n", encoding="utf-8")
+    with pytest.raises(ClassroomError, match="at most 200 bytes"):
+        read_roster(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "same"),
+    [("Zoe", True), ("ZOË", True), ("राम", True), ("रमा", False), ("रम", False)],
+)
+def test_accents_do_not_tell_names_apart_but_vowels_do(name, same):
+    known = Student("a", "राम" if ord(name[0]) > 255 else "Zoë")
+    assert (by_name([known], name) == known) is same
