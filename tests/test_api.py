@@ -1,6 +1,10 @@
-"""The calls that are fixed, as checks outside the project make them."""
+"""The calls that are fixed, as checks outside the project make them; the page that lists all."""
 
+import ast
+import importlib
 import inspect
+import re
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +76,68 @@ def test_what_was_added_to_a_fixed_call_has_a_default(name):
 
 def test_every_public_name_has_a_docstring():
     assert [name for name in snnlib.__all__ if not getattr(snnlib, name).__doc__] == []
+
+
+# -- the API page --------------------------------------------------------------------------
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "appendix" / "api.md").read_text()
+# whose wing has one face: what is inside, only its maintainers call
+INSIDES = ("snnlib.engines.event", "snnlib.export.nir_", "snnlib.live", "snnlib.plotting")
+
+
+def listed() -> dict[str, list[str]]:
+    """The modules of the page in their order, each with its names."""
+    found: dict[str, list[str]] = {}
+    for kind, name in re.findall(r"^\.\. (currentmodule|auto\w+):: (\S+)$", PAGE, flags=re.M):
+        if kind in ("currentmodule", "automodule"):
+            module = found.setdefault(name, [])
+        else:
+            module.append(name)
+    return found
+
+
+def sources() -> dict[str, ast.Module]:
+    """Every module of the library by its name."""
+    paths = (ROOT / "snnlib").rglob("*.py")
+    names = {path: ".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths}
+    return {
+        name.removesuffix(".__init__"): ast.parse(path.read_text()) for path, name in names.items()
+    }
+
+
+def public(module: ast.Module) -> set[str]:
+    """Functions and classes whose names have no underscore in front."""
+    defined = (node for node in module.body if isinstance(node, ast.FunctionDef | ast.ClassDef))
+    return {node.name for node in defined if not node.name.startswith("_")}
+
+
+@pytest.mark.parametrize(("module", "names"), listed().items())
+def test_what_the_api_page_lists_is_there(module, names):
+    face = importlib.import_module(module)
+    assert [name for name in names if not hasattr(face, name)] == []
+    owners = {name: getattr(face, name).__module__ for name in names}
+    strangers = {n: owner for n, owner in owners.items() if owner != module}
+    assert [n for n, owner in strangers.items() if not owner.startswith(INSIDES)] == []
+
+
+def test_the_api_page_lists_every_public_name():
+    page, faces = listed(), ("snnlib.widgets", *INSIDES)
+    missing = {
+        name: sorted(public(module) - set(page.get(name, [])))
+        for name, module in sources().items()
+        if not name.startswith(faces)
+    }
+    assert {name: names for name, names in missing.items() if names} == {}
+
+
+def test_a_module_of_the_api_page_uses_only_those_above_it():
+    places = {name: place for place, name in enumerate(listed())}
+    wrong = [
+        f"{name} uses {node.module}"
+        for name, module in sources().items()
+        for node in ast.walk(module)
+        if isinstance(node, ast.ImportFrom) and name in places
+        if places.get(node.module, -1) > places[name]
+    ]
+    assert wrong == []
