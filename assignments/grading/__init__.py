@@ -18,6 +18,7 @@ The modules in the order the data flows::
     inert       text that nothing runs, wherever it is opened (outputs: the same for those)
     sandbox     one process behind bubblewrap, within limits (inside: its first act)
     kernels     how Jupyter finds the kernel that runs in it
+    compiled    what numba made of the library, lent to every sandbox
     script      what the judge runs: given cells and tests
     judging     the judge, in a sandbox of its own, and what a kernel answers it
     referee     the judge as the grader sees it
@@ -27,6 +28,7 @@ The modules in the order the data flows::
     classroom   where all this lies (files: whole or not at all)
     grade       the class, one submission at a time, resumable
     processes   which nbgrader runs in, side by side; none outlives the run
+                (nbgrader_config: how it grades there)
     interrupts  Ctrl-C, at any moment
     marks       what a person decides
     report      grades.csv and details

@@ -1,8 +1,14 @@
-"""Interrupted tools leave the files that were there before; the lint finds what it should."""
+"""Interrupted tools leave the files that were there before; the lint finds what it should.
 
+Where modules are listed, none is left out.
+"""
+
+import ast
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -95,3 +101,21 @@ def test_an_import_against_the_way_of_the_data_is_found(tmp_path, module, line, 
     run = linted(tmp_path)
     assert run.returncode == 1
     assert broken in " ".join(run.stdout.split())
+
+
+def test_contributing_names_every_wing_in_the_order_of_the_lint():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = next(c["layers"] for c in settings["contracts"] if c["type"] == "layers")
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    told = re.search(r"are wings,(.*?)A wing imports only", text, flags=re.S)[1]
+    assert re.findall(r"`(\w+)`", told) == layers[::-1]
+
+
+@pytest.mark.parametrize(
+    "package", ["assignments/grading", "assignments/grading/judging", "tools/runnable"]
+)
+def test_a_package_that_lists_its_modules_lists_them_all(package):
+    paths = [path for path in (ROOT / package).glob("*.py") if not path.stem.startswith("__")]
+    told = ast.get_docstring(ast.parse((ROOT / package / "__init__.py").read_text()))
+    listed = re.findall(r"(?:^ +|\()(\w+)(?: +|: )", told, flags=re.M)
+    assert sorted(path.stem for path in paths if path.stem not in listed) == []

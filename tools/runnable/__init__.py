@@ -10,6 +10,7 @@ was written.  Code and outputs come from the executed pair, so that nothing runs
     citations   references.bib: "Diehl et al. (2015)" and the list at the end
     inline      roles, links, formulas           -> words and links
     blocks      boxes, equations, pictures, labs -> quotes, folds, pictures
+    carried     data that a chapter reads beside the library
     first_cell  sets up what is missing where a notebook is opened
     notebook    a page and its executed pair     -> a notebook
 
