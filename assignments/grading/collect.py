@@ -14,11 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from .files import digest
-from .members import LARGEST, UNREADABLE, Member, Source, sources
+from .members import UNREADABLE, Member, Source, sources
 from .owners import SEVERAL, Owner, is_one_students, owners
 from .roster import Student
-
-__all__ = ["LARGEST", "Collected", "Handed", "Unused", "collect"]
 
 NOTEBOOKS = 20  # of one student in one archive or folder
 TOO_MANY = f"is one of more than {NOTEBOOKS} notebooks of one student"

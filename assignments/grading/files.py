@@ -1,14 +1,11 @@
-"""Write a file whole or not at all, so that an interrupted run leaves no half files."""
+"""Files are written whole or not at all, folders removed to the last, contents told apart."""
 
 import hashlib
 import os
-import re
 import secrets
 import stat
 from itertools import count
 from pathlib import Path
-
-from .inert import plain
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
@@ -21,25 +18,6 @@ def write_whole(path: Path, content: str | bytes) -> None:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-FORMULA = re.compile(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]")
-# a spreadsheet that expects other separators ends a cell at these, quoted or not
-INNER = re.compile(r"([;\t\n]|,(?!\s))([^\S\t\n]*)('*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
-
-
-def as_text(value: object) -> object:
-    """A table's value, marked wherever a spreadsheet would run it as a formula."""
-    if not isinstance(value, str):
-        return value
-    value = INNER.sub(r"\1\2'\3\4", plain(value))
-    return f"'{value}" if FORMULA.match(value) else value
-
-
-def from_text(value: str) -> str:
-    """What `as_text` was given."""
-    value = value[1:] if value.startswith("'") and FORMULA.match(value) else value
-    return INNER.sub(lambda found: found[1] + found[2] + found[3][1:] + found[4], value)
 
 
 def remove(folder: Path) -> None:

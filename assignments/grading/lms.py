@@ -27,12 +27,13 @@ from pathlib import Path
 import nbformat
 from nbformat.v4 import new_markdown_cell, new_notebook
 
-from .files import FORMULA, write_whole
+from .files import write_whole
 from .inert import plain
 from .masters import Master
 from .records import Status
 from .report import Row, certain, write_table
 from .roster import Student
+from .tables import FORMULA
 
 MADE = (2000, 1, 1, 0, 0, 0)  # the same content makes the same archive
 

@@ -22,10 +22,10 @@ from nbgrader.api import Gradebook, MissingEntry
 
 from .blank import TEXT_STUB
 from .classroom import Classroom, ClassroomError
-from .files import as_text, digest, from_text, write_whole
+from .files import digest, write_whole
 from .inert import as_typed
 from .masters import Master, Part, in_points
-from .tables import Table, read_table
+from .tables import Table, as_text, from_text, read_table
 
 LONGEST = 10_000  # characters of an answer in the sheet; a spreadsheet's cell holds 32,767
 NUMBER = re.compile(r"[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+")

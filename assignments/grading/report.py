@@ -16,10 +16,11 @@ from pathlib import Path
 from nbgrader.api import Gradebook, MissingEntry
 
 from .classroom import Classroom
-from .files import as_text, write_whole
+from .files import write_whole
 from .masters import Master
 from .records import Record, Status, read_record
 from .roster import Student
+from .tables import as_text
 
 LOST = "the grade book has no such grade: put the file into the inbox again, and grade again"
 SCORED = {Status.GRADED, Status.NEEDS_A_PERSON, Status.TAMPERED}

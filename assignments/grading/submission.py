@@ -16,8 +16,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from . import inert
 from .answers import gather
-from .collect import LARGEST
 from .files import write_whole
+from .members import LARGEST
 
 MOST_CELLS = 2_000
 LONGEST_SOURCE = 1 << 20  # characters of all cells; the longest master has 30,000

@@ -2,6 +2,7 @@
 
 Commas, semicolons and tabs separate columns, whichever the header has most of. UTF-8 and
 marked UTF-16 are read. Any other encoding is refused, because a guess would change names.
+What is written no spreadsheet takes for a formula.
 """
 
 import codecs
@@ -13,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .classroom import ClassroomError
+from .inert import plain
 
 DELIMITERS = ",;\t"
 LONGEST = 1 << 24  # characters of a cell
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 MARKS = (codecs.BOM_UTF8, *UTF16)
+FORMULA = re.compile(r"'*\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r\n]")
+# a spreadsheet that expects other separators ends a cell at these, quoted or not
+INNER = re.compile(r"([;\t\n]|,(?!\s))([^\S\t\n]*)('*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 @dataclass(frozen=True)
@@ -105,3 +110,17 @@ def _line(header: list[str], values: list[str], where: str) -> Line:
     named = dict(zip(reversed(header), reversed(values), strict=True))
     unnamed = (value for name, value in zip(header, values, strict=True) if not name)
     return Line(where, named | {"": "".join(unnamed)})
+
+
+def as_text(value: object) -> object:
+    """A table's value, marked wherever a spreadsheet would run it as a formula."""
+    if not isinstance(value, str):
+        return value
+    value = INNER.sub(r"\1\2'\3\4", plain(value))
+    return f"'{value}" if FORMULA.match(value) else value
+
+
+def from_text(value: str) -> str:
+    """What `as_text` was given."""
+    value = value[1:] if value.startswith("'") and FORMULA.match(value) else value
+    return INNER.sub(lambda found: found[1] + found[2] + found[3][1:] + found[4], value)

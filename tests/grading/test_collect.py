@@ -6,8 +6,8 @@ import zipfile
 from dataclasses import replace
 
 import pytest
-from grading.collect import LARGEST, NOTEBOOKS, collect
-from grading.members import DEEPEST, MOST
+from grading.collect import NOTEBOOKS, collect
+from grading.members import DEEPEST, LARGEST, MOST
 from grading.roster import Student
 
 ANNA = Student("anna", "Anna", "Ek", "anna@school.example", "501")

@@ -8,9 +8,9 @@ import zlib
 import matplotlib.pyplot as plt
 import pytest
 from bs4 import BeautifulSoup
-from grading.files import as_text, from_text
 from grading.inert import LONGEST_ANSWER, as_typed, line, plain, written
 from grading.outputs import Inert, figure, output
+from grading.tables import as_text, from_text
 from hypothesis import given
 from hypothesis import strategies as st
 from nbconvert.filters import markdown2html

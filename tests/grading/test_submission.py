@@ -5,9 +5,9 @@ from copy import deepcopy
 
 import pytest
 from grading.blank import student_version
-from grading.collect import LARGEST
 from grading.inert import as_typed
 from grading.masters import read_master, to_nbgrader
+from grading.members import LARGEST
 from grading.submission import NotGradableError, OtherAssignmentError, prepare
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from school import MASTERS

@@ -30,7 +30,7 @@ LIBRARY = {
     if isinstance(value, type) and issubclass(value, nn.Module)
 }
 Lend = Callable[[object], tuple | None]
-Never = Callable[[object], bool]
+Predicate = Callable[[object], bool]
 
 
 class _Packer(pickle.Pickler):
@@ -73,7 +73,7 @@ def unpack(content: dict[str, object], borrow: Callable[[str, int], object]) -> 
     return Unpacker(io.BytesIO(content["pickle"])).load()
 
 
-def parts(root: object, elsewhere: Never = lambda value: False) -> list:
+def parts(root: object, elsewhere: Predicate = lambda value: False) -> list:
     """What a function can change in its arguments, each once, in an order that both sides share.
 
     `elsewhere` tells which objects live in the other process.
