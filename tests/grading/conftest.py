@@ -23,3 +23,11 @@ def pytest_collection_modifyitems(items):
             "test_one_record.py",
         ):
             item.add_marker(skip)
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    """An empty one."""
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
