@@ -5,8 +5,8 @@ the notebook itself, so that without the judge it would score.
 """
 
 from grading.records import Status
-from mutations import Submission, _body, _bytes, _name, _tasks, solved
 from nbformat.v4 import new_code_cell
+from submissions import Submission, as_bytes, cell_name, solved, task_names, with_body
 
 FLAGGED = {Status.TAMPERED, Status.NEEDS_A_PERSON}
 ANY = {*FLAGGED, Status.GRADED, Status.DID_NOT_RUN}
@@ -16,11 +16,11 @@ def forged(code: str, body: str = "import torch\nreturn torch.zeros(2)", statuse
     """A maker of submissions with this code in front of functions with this body."""
 
     def maker(master, rng, attack):
-        bodies = {task: _body(master, task, body) for task in _tasks(master)}
+        bodies = {task: with_body(master, task, body) for task in task_names(master)}
         notebook = solved(master, replace=bodies)
-        first = next(i for i, cell in enumerate(notebook.cells) if _name(cell))
+        first = next(i for i, cell in enumerate(notebook.cells) if cell_name(cell))
         notebook.cells.insert(first, new_code_cell(code))
-        return Submission(_bytes(notebook), statuses=statuses)
+        return Submission(as_bytes(notebook), statuses=statuses)
 
     return maker
 

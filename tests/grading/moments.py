@@ -18,8 +18,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import hostile
 import mutations
 import psutil
+import submissions
 from grading import (
     classroom,
     commands,
@@ -46,11 +48,11 @@ MASTER = read_master(NAME, MASTERS)
 
 
 def class_of_four(folder: Path) -> None:
-    nobody = mutations.Attack([], "", 0, "")
+    nobody = submissions.Attack([], "", 0, "")
     inbox = folder / "inbox" / NAME
     inbox.mkdir(parents=True)
     write_roster(folder, STUDENTS)
-    makers = [mutations.right, mutations.broken_json, mutations.untouched, mutations.right]
+    makers = [mutations.right, hostile.broken_json, mutations.untouched, mutations.right]
     for student, maker in zip(STUDENTS, makers, strict=True):
         hand_in(inbox, student, maker(MASTER, random.Random(0), nobody))
     (folder / "work").mkdir()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import nbformat
 from grading.masters import FOLDER, Master, read_master
-from mutations import Attack, Maker, Submission, points
+from submissions import Attack, Maker, Submission, points
 
 MASTERS = Path(__file__).parent / "masters"  # the demo, quick to run
 

@@ -3,8 +3,10 @@
 import random
 
 import forgeries
+import hostile
 import mutations
 import pytest
+import submissions
 from grading.masters import FOLDER
 from grading.records import Status
 from school import MASTERS, fingerprint, make_school, notebook_of
@@ -15,7 +17,7 @@ UNTOUCHABLE = [FOLDER, FOLDER.parent / "snnlib", MASTERS]
 
 @pytest.fixture(scope="module")
 def school(tmp_path_factory):
-    makers = [*mutations.HONEST, *mutations.HOSTILE, *forgeries.FORGERIES, mutations.right]
+    makers = [*mutations.HONEST, *hostile.HOSTILE, *forgeries.FORGERIES, mutations.right]
     folder = tmp_path_factory.mktemp("school") / "klasse ü"
     school = make_school(folder, NAME, makers)
     inbox = folder / "inbox"
@@ -62,11 +64,11 @@ def test_no_call_came_through(school):
         school.server.accept()
 
 
-@pytest.mark.parametrize("thief", [mutations.reads_masters, mutations.replaces_comparisons])
+@pytest.mark.parametrize("thief", [hostile.reads_masters, hostile.replaces_comparisons])
 def test_without_the_pipeline_these_attacks_would_score(school, thief):
-    attack = mutations.Attack([str(MASTERS)], "", 0, "")
+    attack = submissions.Attack([str(MASTERS)], "", 0, "")
     submission = thief(school.master, random.Random(0), attack)
-    assert mutations.points(school.master, notebook_of(submission)) > 0
+    assert submissions.points(school.master, notebook_of(submission)) > 0
 
 
 def test_stopped_ones_say_why(school):

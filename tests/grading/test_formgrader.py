@@ -10,6 +10,7 @@ from pathlib import Path
 import mutations
 import nbformat
 import pytest
+import submissions
 from grading.classroom import Classroom
 from grading.inert import plain
 from grading.masters import read_master
@@ -56,7 +57,7 @@ def room(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("class")
     (folder / "inbox" / NAME).mkdir(parents=True)
     write_roster(folder, ["mallory"])
-    attack = mutations.Attack([], "", 0, "")
+    attack = submissions.Attack([], "", 0, "")
     handed = mutations.right(MASTER, random.Random(0), attack)
     notebook = json.loads(handed.content)
     answer = next(c for c in notebook["cells"] if "answer" in str(c["metadata"]))

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 
+import hostile
 import mutations
 import pytest
+import submissions
 from grading.classroom import Classroom, ClassroomError
 from grading.commands import main
 from grading.masters import read_master
@@ -17,7 +19,7 @@ from school import MASTERS, environment, grade, hand_in, read_grades, write_rost
 
 NAME = "1_demo"
 MASTER = read_master(NAME, MASTERS)
-NOBODY = mutations.Attack([], "", 0, "")
+NOBODY = submissions.Attack([], "", 0, "")
 
 
 def submission(maker=mutations.right, seed=0):
@@ -82,7 +84,7 @@ def test_no_inbox_at_all(tmp_path):
 
 
 def test_an_empty_folder_among_others_stops_nothing(room):
-    hand_in(inbox(room), "anna", submission(mutations.broken_json))
+    hand_in(inbox(room), "anna", submission(hostile.broken_json))
     masters = room / "masters"
     shutil.copytree(MASTERS, masters)
     shutil.copy(masters / f"{NAME}.md", masters / "2_later.md")
@@ -142,7 +144,7 @@ def test_a_folder_name_that_nbgrader_takes_for_a_pattern_is_refused(room, name):
 
 
 def test_folders_of_programs_are_no_assignments(room):
-    hand_in(inbox(room), "anna", submission(mutations.broken_json))
+    hand_in(inbox(room), "anna", submission(hostile.broken_json))
     for folder in (".ipynb_checkpoints", "__MACOSX"):
         (room / "inbox" / folder).mkdir()
     run = grade(room)
@@ -151,7 +153,7 @@ def test_folders_of_programs_are_no_assignments(room):
 
 
 def test_a_name_that_the_terminal_cannot_show_stops_nothing(room):
-    hand_in(inbox(room), "李雷", submission(mutations.broken_json))
+    hand_in(inbox(room), "李雷", submission(hostile.broken_json))
     (room / "inbox" / os.fsdecode(b"M\xfcller.ipynb")).touch()
     run = grade(room, NAME, env=environment() | {"PYTHONIOENCODING": "ascii"})
     assert run.returncode == 1, run.stderr
@@ -244,7 +246,7 @@ def test_what_the_grade_book_lost_is_graded_again_or_named(room):
 
     # neither the grade nor the file
     (inbox(room) / "anna.ipynb").rename(room / "anna.ipynb")
-    hand_in(inbox(room), "søren", submission(mutations.broken_json))
+    hand_in(inbox(room), "søren", submission(hostile.broken_json))
     run = grade(room, NAME)
     assert re.search("note: nothing in the inbox now, so the grade stays .*: anna\n", run.stdout)
     assert statuses(room)["anna"] == "graded"
@@ -304,7 +306,7 @@ def test_an_assignment_that_has_other_tasks_now(room):
 
 
 def test_an_assignment_that_was_renamed_is_named_and_stops_nothing(room):
-    hand_in(inbox(room), "anna", submission(mutations.broken_json))
+    hand_in(inbox(room), "anna", submission(hostile.broken_json))
     grade(room, NAME)
     records = room / "work" / "records"
     shutil.copytree(records / NAME, records / "1_old")

@@ -11,9 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import hostile
 import mutations
 import psutil
 import pytest
+import submissions
 from grading.kernels import private_folder, sweep
 from grading.masters import read_master
 from grading.sandbox import Limits
@@ -106,8 +108,8 @@ def kernels(sandboxes: Path) -> list[psutil.Process]:
     return running
 
 
-def hands_in(room: Path, student: str, maker: mutations.Maker) -> None:
-    submission = maker(MASTER, random.Random(0), mutations.Attack([], "", 0, ""))
+def hands_in(room: Path, student: str, maker: submissions.Maker) -> None:
+    submission = maker(MASTER, random.Random(0), submissions.Attack([], "", 0, ""))
     hand_in(room / "inbox" / NAME, student, submission)
 
 
@@ -116,7 +118,7 @@ def room(tmp_path):
     """A class of two: a broken notebook, and one that never ends."""
     (tmp_path / "inbox" / NAME).mkdir(parents=True)
     write_roster(tmp_path, ["anna", "søren"])
-    hands_in(tmp_path, "anna", mutations.broken_json)
+    hands_in(tmp_path, "anna", hostile.broken_json)
     hands_in(tmp_path, "søren", mutations.infinite_loop)
     return tmp_path
 

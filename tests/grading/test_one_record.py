@@ -5,8 +5,10 @@ import os
 import random
 from dataclasses import replace
 
+import hostile
 import mutations
 import pytest
+import submissions
 from grading.classroom import Classroom
 from grading.collect import Collected, Handed
 from grading.grade import Grader
@@ -18,7 +20,7 @@ from school import MASTERS, grade, hand_in, read_grades, write_roster
 
 NAME = "1_demo"
 MASTER = read_master(NAME, MASTERS)
-NOBODY = mutations.Attack([], "", 0, "")
+NOBODY = submissions.Attack([], "", 0, "")
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_the_class_goes_on(tmp_path):
     inbox.mkdir(parents=True)
     hand_in(inbox, "anna", honest)
     hand_in(inbox, "ben", replace(honest, content=b"\x00\xff"))
-    hand_in(inbox, "cleo", mutations.deep_json(MASTER, random.Random(0), NOBODY))
+    hand_in(inbox, "cleo", hostile.deep_json(MASTER, random.Random(0), NOBODY))
     secret = next(line for line in secret_lines(MASTER).values() if "/" not in line)
     for number, content in enumerate([b"{}", b"[]"]):
         name = f"{secret} {number}.ipynb\x1b[31m"[: -5 * number or None]
