@@ -21,7 +21,6 @@ from pathlib import Path
 import hostile
 import mutations
 import psutil
-import submissions
 from grading import (
     classroom,
     commands,
@@ -38,6 +37,7 @@ from grading.classroom import Classroom
 from grading.masters import read_master
 from nbgrader.api import Gradebook
 from school import MASTERS, hand_in, write_roster
+from submissions import NO_TARGET
 
 NAME = "1_demo"
 PACKAGE = str(Path(classroom.__file__).parent)
@@ -48,13 +48,12 @@ MASTER = read_master(NAME, MASTERS)
 
 
 def class_of_four(folder: Path) -> None:
-    nobody = submissions.Attack([], "", 0, "")
     inbox = folder / "inbox" / NAME
     inbox.mkdir(parents=True)
     write_roster(folder, STUDENTS)
     makers = [mutations.right, hostile.broken_json, mutations.untouched, mutations.right]
     for student, maker in zip(STUDENTS, makers, strict=True):
-        hand_in(inbox, student, maker(MASTER, random.Random(0), nobody))
+        hand_in(inbox, student, maker(MASTER, random.Random(0), NO_TARGET))
     (folder / "work").mkdir()
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     Gradebook(Classroom(folder).gradebook, "snn").close()  # takes a second, so only once

@@ -42,6 +42,9 @@ class Attack:
     canary: str  # a file that must not change
 
 
+NO_TARGET = Attack([], "", 0, "")  # for whoever attacks nothing there
+
+
 Maker = Callable[[Master, random.Random, Attack], Submission]
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import mutations
 import nbformat
 import pytest
-import submissions
 from grading.classroom import Classroom
 from grading.inert import plain
 from grading.masters import read_master
@@ -19,6 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from nbgrader.api import Gradebook
 from payloads import CALL, IMAGE, IMAGES, LINKS, SCRIPT, TEXTS
 from school import MASTERS, environment, grade, hand_in, write_roster
+from submissions import NO_TARGET
 
 sys.path.append(str(Path(__file__).parent.parent / "book"))
 
@@ -57,8 +57,7 @@ def room(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("class")
     (folder / "inbox" / NAME).mkdir(parents=True)
     write_roster(folder, ["mallory"])
-    attack = submissions.Attack([], "", 0, "")
-    handed = mutations.right(MASTER, random.Random(0), attack)
+    handed = mutations.right(MASTER, random.Random(0), NO_TARGET)
     notebook = json.loads(handed.content)
     answer = next(c for c in notebook["cells"] if "answer" in str(c["metadata"]))
     answer["source"] = "\n\n".join(texts)

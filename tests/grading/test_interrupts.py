@@ -15,12 +15,12 @@ import hostile
 import mutations
 import psutil
 import pytest
-import submissions
 from grading.kernels import private_folder, sweep
 from grading.masters import read_master
 from grading.sandbox import Limits
 from moments import LINES, MOMENTS, STUDENTS
 from school import MASTERS, environment, grade, hand_in, read_grades, write_roster
+from submissions import NO_TARGET, Maker
 
 HERE = Path(__file__).parent
 NAME = "1_demo"
@@ -108,8 +108,8 @@ def kernels(sandboxes: Path) -> list[psutil.Process]:
     return running
 
 
-def hands_in(room: Path, student: str, maker: submissions.Maker) -> None:
-    submission = maker(MASTER, random.Random(0), submissions.Attack([], "", 0, ""))
+def hands_in(room: Path, student: str, maker: Maker) -> None:
+    submission = maker(MASTER, random.Random(0), NO_TARGET)
     hand_in(room / "inbox" / NAME, student, submission)
 
 

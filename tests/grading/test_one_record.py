@@ -8,7 +8,6 @@ from dataclasses import replace
 import hostile
 import mutations
 import pytest
-import submissions
 from grading.classroom import Classroom
 from grading.collect import Collected, Handed
 from grading.grade import Grader
@@ -17,10 +16,10 @@ from grading.processes import together
 from grading.records import Status, read_record
 from grading.sandbox import Limits, SandboxError
 from school import MASTERS, grade, hand_in, read_grades, write_roster
+from submissions import NO_TARGET
 
 NAME = "1_demo"
 MASTER = read_master(NAME, MASTERS)
-NOBODY = submissions.Attack([], "", 0, "")
 
 
 @pytest.fixture
@@ -98,11 +97,11 @@ def test_the_class_goes_on(tmp_path):
     """Files that nothing can read, names that give secrets away, and one honest student."""
     inbox = tmp_path / "inbox" / NAME
     write_roster(tmp_path, ["anna", "ben", "cleo", "dan"])
-    honest = mutations.right(MASTER, random.Random(0), NOBODY)
+    honest = mutations.right(MASTER, random.Random(0), NO_TARGET)
     inbox.mkdir(parents=True)
     hand_in(inbox, "anna", honest)
     hand_in(inbox, "ben", replace(honest, content=b"\x00\xff"))
-    hand_in(inbox, "cleo", hostile.deep_json(MASTER, random.Random(0), NOBODY))
+    hand_in(inbox, "cleo", hostile.deep_json(MASTER, random.Random(0), NO_TARGET))
     secret = next(line for line in secret_lines(MASTER).values() if "/" not in line)
     for number, content in enumerate([b"{}", b"[]"]):
         name = f"{secret} {number}.ipynb\x1b[31m"[: -5 * number or None]
