@@ -103,7 +103,9 @@ def _overview(room: Classroom, students: dict[str, Student], masters: Path) -> N
     _note(gone)
 
 
-def _grade(room: Classroom, master: Master, students: dict[str, Student], arguments) -> int:
+def _grade(
+    room: Classroom, master: Master, students: dict[str, Student], arguments: argparse.Namespace
+) -> int:
     """Grade one assignment; return how many submissions need a look."""
     limits = Limits(cell_seconds=arguments.cell_seconds, seconds=arguments.seconds)
     sandboxed = not arguments.unsandboxed

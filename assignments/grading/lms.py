@@ -113,6 +113,8 @@ def write_uploads(
     ----------
     folder
         Gets ``<assignment>-feedback-canvas.zip`` and ``...-moodle.zip``.
+    master, rows
+        The assignment, and what each student of the class got.
     places
         What each platform called a student's file or folder.
     pages

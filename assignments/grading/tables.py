@@ -10,6 +10,7 @@ import csv
 import io
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def _decoded(content: bytes, path: Path) -> str:
     return text
 
 
-def _lines(text: str, delimiter: str, path: Path):
+def _lines(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """The number and the values of each row that is not empty."""
     csv.field_size_limit(LONGEST)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
