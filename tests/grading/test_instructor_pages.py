@@ -1,4 +1,4 @@
-"""The demonstrations for instructors print what the page says they print."""
+"""What the pages for instructors print and list is what runs."""
 
 import contextlib
 import io
@@ -8,13 +8,25 @@ import jupytext
 import numpy as np
 import pytest
 import torch
+from grading.collect import TOO_MANY
 from grading.masters import FOLDER
+from grading.members import DEEPEST, LINK, MOST
+from grading.owners import BOTH, NOBODY, SEVERAL
 
 import snnlib
 
 PAGE = (FOLDER.parent / "appendix" / "instructors_misconceptions.md").read_text()
 CHAPTERS = PAGE.split("\n## Chapter ")[1:]
 DEMONSTRATION = re.compile(r"```python\n(.*?)```\n\nIt prints:\n\n```text\n(.*?)```", re.S)
+MANUAL = (FOLDER.parent / "appendix" / "instructors_grading.md").read_text()
+REASONS = [NOBODY, SEVERAL, BOTH, TOO_MANY, LINK.partition(",")[0]]
+REASONS += [f"holds more than {MOST:,} files", f"has more than {DEEPEST} folders in folders"]
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_the_manual_says_what_to_do_about_each_file_that_is_not_used(reason):
+    table = MANUAL.partition("| Reason | Do |")[2].partition("\n\n")[0]
+    assert reason in table
 
 
 def test_every_demonstration_states_its_output():
