@@ -87,7 +87,7 @@ def test_the_container_sets_up_the_course_and_can_grade():
 
 
 def test_make_lab_opens_the_notebooks_for_readers():
-    command = ["make", "--dry-run", "--assume-old=.venv/ready", "lab"]
+    command = ["make", "--dry-run", "--no-print-directory", "--assume-old=.venv/ready", "lab"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.endswith(" .venv/bin/jupyter lab notebooks\n")
 
