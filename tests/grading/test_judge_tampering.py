@@ -97,11 +97,10 @@ def test_no_network_of_the_judge_gets_a_layer_for_a_weight(court, place):
     assert f"a Linear with something odd in '{place}'" in court.judge(source, f=f)
 
 
-# torch.fx writes the names of layers into the source of a function
-CODE = """x")
-vars(__import__("torch"))["taken"] = True
-def rest():
-    pass  # """
+# torch.fx writes names of layers into the source of a function, whose lines it indents, but not
+# what follows a carriage return
+PROGRAM = ['x")', 'vars(__import__("torch"))["taken"] = True', "def rest():", "    pass  # "]
+CODE = "\r".join(PROGRAM)
 FOLLOW = """
 from snnlib import check_constraints
 network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10, bias=False))
