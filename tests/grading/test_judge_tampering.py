@@ -1,6 +1,7 @@
 """What a student's process does to objects of the judge: no more than a test can forgive."""
 
 import socket
+from collections import OrderedDict
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -94,6 +95,45 @@ def test_no_network_of_the_judge_gets_a_layer_for_a_weight(court, place):
 
     source = "try:\n    f(nn.Linear(1, 1))\nexcept TypeError:\n    pass"
     assert f"a Linear with something odd in '{place}'" in court.judge(source, f=f)
+
+
+# torch.fx writes names of layers into the source of a function, whose lines it indents, but not
+# what follows a carriage return
+PROGRAM = ['x")', 'vars(__import__("torch"))["taken"] = True', "def rest():", "    pass  # "]
+CODE = "\r".join(PROGRAM)
+FOLLOW = """
+from snnlib import check_constraints
+network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10, bias=False))
+try:
+    network = f(network) or network
+except TypeError:
+    pass  # as a name is odd
+check_constraints(network)
+assert 'taken' not in vars(torch), 'code ran in the judge'
+"""
+
+
+def renamed(network: nn.Sequential) -> nn.Sequential:
+    """The same layers, the first under a name that is a program."""
+    return nn.Sequential(OrderedDict(zip([CODE, "last"], network, strict=True)))
+
+
+def rename(network: nn.Sequential) -> None:
+    """Give the first layer of the judge's own network such a name."""
+    network._modules = renamed(network)._modules
+
+
+@pytest.mark.parametrize("f", [renamed, rename])
+def test_no_name_of_a_layer_becomes_code(court, f):
+    error = court.judge(FOLLOW, f=f)
+    assert error.startswith("NotPlainError: a Sequential with the name 'x")
+
+
+@pytest.mark.parametrize("name", ["fc1", "0", "first layer", "größe", "conv-1"])
+def test_an_ordinary_name_arrives(court, name):
+    source = f"assert list(dict(f(nn.Sequential()).named_children())) == [{name!r}]"
+    made = nn.Sequential(OrderedDict({name: nn.ReLU()}))
+    assert court.judge(source, f=lambda network: made) == ""
 
 
 # -- what stays in the judge -------------------------------------------------------------

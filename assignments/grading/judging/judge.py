@@ -43,7 +43,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .proxies import Student
+from .proxies import BrokenError, Student
 
 VALUES = (torch.Tensor, torch.nn.Module, np.ndarray, list, dict)
 LONGEST = 4000  # characters of an error
@@ -112,10 +112,11 @@ class Judge:
             self._shell.user_ns.pop(name, None)
         try:
             self._shell.user_ns |= student.names(order["functions"], order["classes"])
-        except Exception as error:  # whatever a forged answer can cause
+        except (Exception, BrokenError) as error:  # whatever a forged answer can cause
             return f"ConnectionError: the notebook gave no answer ({error})"
         self._served = True
-        return self._run(order["test"]) or student.broken
+        error = self._run(order["test"])
+        return student.broken or error
 
     def _run(self, source: str) -> str:
         result = self._shell.run_cell(source, silent=True)

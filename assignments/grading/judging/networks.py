@@ -3,9 +3,14 @@
 An attribute that hides a method would make an object of the judge do what a student
 wants: equal everything, or be copied as something else. torch keeps layers, weights and
 buffers in dicts of their own and hides no method, so nothing honest does either.
+
+Names of layers and weights become source code where torch.fx follows a network, as the
+library does to convert one. So a name holds nothing that could end a text there.
 """
 
+import re
 from collections.abc import Iterable
+from itertools import chain
 
 import torch
 from torch import nn
@@ -14,6 +19,8 @@ from .wire import NotPlainError
 
 HOLDERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)  # the layers of others have fixed names
 CONTENT = {"_parameters": nn.Parameter, "_buffers": torch.Tensor, "_modules": nn.Module}
+
+NAME = re.compile(r"[\w -]+")
 
 
 def refuse_methods(kind: type, names: Iterable[object]) -> None:
@@ -24,12 +31,15 @@ def refuse_methods(kind: type, names: Iterable[object]) -> None:
 
 
 def refuse_misplaced(network: nn.Module) -> None:
-    """Raise `NotPlainError` unless layers and weights are where torch keeps them."""
+    """Raise `NotPlainError` unless layers and weights are where torch keeps them, and named."""
     for name, value in vars(network).items():
         held = value.values() if isinstance(value, dict) else [value]
         if any(_is_misplaced(part, CONTENT.get(name)) for part in held):
             raise NotPlainError(f"a {type(network).__name__} with something odd in {name!r}")
     refuse_methods(type(network), network._modules)
+    for name in chain.from_iterable(vars(network)[kept] for kept in CONTENT):
+        if type(name) is not str or not NAME.fullmatch(name):
+            raise NotPlainError(f"a {type(network).__name__} with the name {name!r} in it"[:200])
 
 
 def refuse_odd_network(network: nn.Module) -> None:

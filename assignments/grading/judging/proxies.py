@@ -31,6 +31,13 @@ ERRORS = {
 }
 
 
+class BrokenError(BaseException):
+    """The line broke, or what came was forged: objects here may be half changed.
+
+    No test catches this, so none goes on to use them.
+    """
+
+
 class Student:
     """The student's process at the other end of a line, for one test.
 
@@ -140,7 +147,7 @@ class Student:
 
 
 class _Trouble:
-    """Notes that the line broke, or that what came was none of ours: the test cannot pass."""
+    """Ends the test if the line breaks, or if what comes is none of ours."""
 
     def __init__(self, student: Student, kind: type = BaseException) -> None:
         self._student, self._kind = student, kind
@@ -151,6 +158,8 @@ class _Trouble:
     def __exit__(self, kind, error, trace) -> None:
         if isinstance(error, self._kind) and not self._student.broken:
             self._student.broken = f"{kind.__name__}: {error}"[:300]
+        if isinstance(error, self._kind) and isinstance(error, Exception):
+            raise BrokenError(self._student.broken) from None
 
 
 class _ResultReader(Reader):
