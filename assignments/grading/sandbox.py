@@ -308,7 +308,7 @@ def main() -> int:
     limits = Limits.from_environment()
     if os.geteuid() == 0:
         for path in (connection_file.parent, connection_file):
-            os.chown(path, user(), user())
+            os.chown(path, user(), user(), follow_symlinks=False)
     # its stderr too: a submission would speak there for nbgrader
     quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     shared, judged = connection_file.parent, Path(os.environ["GRADING_JUDGE"])
