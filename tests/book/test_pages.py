@@ -11,7 +11,7 @@ import numpy as np
 import pypdfium2
 import pytest
 from axe import CONTRAST, contrasts, violations
-from browser import HTML, Visit, listed_pages, redrawn, visit
+from browser import HTML, READY, Visit, listed_pages, redrawn, visit
 from playwright.sync_api import BrowserContext, Page, expect
 
 PAGES = [*listed_pages(), "search", "genindex"]
@@ -212,6 +212,7 @@ def test_dark_mode_is_dark_and_readable(page):
 def test_the_first_text_of_a_look_has_the_contrast_of_all(browser, sites):
     page = browser.new_page(viewport=DESKTOP, color_scheme="dark", reduced_motion="reduce")
     page.goto(f"{sites['file']}/{CHAPTER}.html")
+    page.evaluate(READY)
     looks = contrasts(page)
     assert sum(len(look["all"]) for look in looks.values()) > 5 * len(looks) > 250
     assert [look for look in looks.values() if set(look["all"]) - {look["first"]}] == []
